@@ -1,0 +1,135 @@
+//! Where things lie in a store. Every path and file name is built and parsed here.
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::{ContentHash, RunId, WriterId};
+use crate::names::MetricsName;
+
+/// Suffix of an event log.
+pub const EVENTS_SUFFIX: &str = ".events.jsonl";
+/// Suffix of a journal file.
+pub const JOURNAL_SUFFIX: &str = ".journal";
+/// Suffix of a segment.
+pub const SEGMENT_SUFFIX: &str = ".parquet";
+/// Prefix of files being written; whatever carries it after a crash is rubbish.
+pub const TEMP_PREFIX: &str = ".tmp-";
+
+/// The folders and files of one store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Layout of the store at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The store folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The SQLite index. It may be deleted.
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join("catalog.db")
+    }
+
+    /// The small file that says which store format this folder has.
+    pub fn marker(&self) -> PathBuf {
+        self.root.join("stepwell.json")
+    }
+
+    /// Folder of all runs.
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// Folder of one run.
+    pub fn run(&self, run: RunId) -> PathBuf {
+        self.runs().join(run.to_string())
+    }
+
+    /// Event log of a writer.
+    pub fn events(&self, run: RunId, writer: WriterId) -> PathBuf {
+        self.run(run).join(format!("{writer}{EVENTS_SUFFIX}"))
+    }
+
+    /// Folder of a writer's journals.
+    pub fn journals(&self, run: RunId, writer: WriterId) -> PathBuf {
+        self.run(run).join(writer.to_string())
+    }
+
+    /// Journal of one ring.
+    pub fn journal(&self, run: RunId, writer: WriterId, ring: u32) -> PathBuf {
+        self.journals(run, writer).join(format!("{ring}{JOURNAL_SUFFIX}"))
+    }
+
+    /// Folder of the segments of a metrics name.
+    pub fn segments(&self, run: RunId, name: &MetricsName) -> PathBuf {
+        self.run(run).join(name.folder())
+    }
+
+    /// Path of an artifact's content.
+    pub fn object(&self, hash: ContentHash) -> PathBuf {
+        let hex = hash.to_string();
+        self.root.join("objects").join(&hex[..2]).join(hex)
+    }
+}
+
+/// Parts of a segment's file name: `<writer>-<n>-<blake3>.parquet`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// The writer.
+    pub writer: WriterId,
+    /// Number of the segment, counted by its writer from 0.
+    pub n: u64,
+    /// BLAKE3 of the file.
+    pub blake3: ContentHash,
+}
+
+impl SegmentFile {
+    /// The file name.
+    pub fn file_name(&self) -> String {
+        format!("{}-{}-{}{SEGMENT_SUFFIX}", self.writer, self.n, self.blake3)
+    }
+
+    /// Reads a file name; `None` when it is not a segment's.
+    pub fn parse(file_name: &str) -> Option<Self> {
+        let mut parts = file_name.strip_suffix(SEGMENT_SUFFIX)?.rsplitn(3, '-');
+        let blake3 = parts.next()?.parse().ok()?;
+        let n = parts.next()?.parse().ok()?;
+        let writer = parts.next()?.parse().ok()?;
+        let parsed = Self { writer, n, blake3 };
+        (parsed.file_name() == file_name).then_some(parsed)
+    }
+}
+
+/// Reads the name of an event log; `None` when it is not one.
+pub fn parse_events_file(file_name: &str) -> Option<WriterId> {
+    file_name.strip_suffix(EVENTS_SUFFIX)?.parse().ok()
+}
+
+/// Reads the name of a journal; `None` when it is not one.
+pub fn parse_journal_file(file_name: &str) -> Option<u32> {
+    let ring: u32 = file_name.strip_suffix(JOURNAL_SUFFIX)?.parse().ok()?;
+    (format!("{ring}{JOURNAL_SUFFIX}") == file_name).then_some(ring)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_round_trip() {
+        let writer = WriterId { rank: 3, attempt: 1, nonce: 7 };
+        let file = SegmentFile { writer, n: 42, blake3: blake3::hash(b"x").into() };
+        assert_eq!(SegmentFile::parse(&file.file_name()), Some(file));
+        assert_eq!(SegmentFile::parse("x.parquet"), None);
+        assert_eq!(SegmentFile::parse(&file.file_name().replace("-42-", "-042-")), None);
+        assert_eq!(parse_events_file("w-3-1-00000007.events.jsonl"), Some(writer));
+        assert_eq!(parse_journal_file("12.journal"), Some(12));
+        assert_eq!(parse_journal_file("012.journal"), None);
+    }
+}
