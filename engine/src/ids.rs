@@ -18,6 +18,11 @@ impl RunId {
         Self(uuid::Uuid::now_v7())
     }
 
+    /// The id with these 16 bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(uuid::Uuid::from_bytes(bytes))
+    }
+
     /// The id as a plain UUID.
     pub fn as_uuid(&self) -> uuid::Uuid {
         self.0
@@ -61,10 +66,14 @@ pub struct WriterId {
 impl WriterId {
     /// A new id for `rank` and `attempt`.
     pub fn generate(rank: i32, attempt: i32) -> Self {
-        let bytes = *uuid::Uuid::now_v7().as_bytes();
-        let nonce = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
-        Self { rank, attempt, nonce }
+        Self { rank, attempt, nonce: random_u64() as u32 }
     }
+}
+
+/// A random number, from the random half of a new UUID.
+pub(crate) fn random_u64() -> u64 {
+    // The top two bits of that half are the variant; multiplying by an odd number spreads the other 62.
+    uuid::Uuid::now_v7().as_u64_pair().1.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl fmt::Display for WriterId {

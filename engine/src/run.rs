@@ -1,164 +1,384 @@
 //! A run: one execution of a stage, and what is logged to it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::error::{LogError, Result};
-use crate::events::{Direction, FinishState, ParamValue};
+use crate::error::Result;
+use crate::event_log::Durability;
+use crate::events::{ArtifactEvent, Direction, Event, FinishState, ParamValue};
 use crate::ids::{ContentHash, RunId, WriterId};
+use crate::names::{NameKind, check_name};
+use crate::objects;
+use crate::writer::WriterCore;
+
+pub use crate::writer::{Logger, Metric, RoomOutcome, RoomWaiter, Row, WhenFull};
 
 /// How a run is started.
 #[derive(Clone, Debug)]
-pub struct RunOptions { /* pipeline, stage, name, params, tags, rank, resume, when_full */ }
+pub struct RunOptions {
+    pub(crate) pipeline: String,
+    pub(crate) stage: String,
+    pub(crate) name: Option<String>,
+    pub(crate) params: BTreeMap<String, ParamValue>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) rank: i32,
+    pub(crate) run_id: Option<RunId>,
+    pub(crate) when_full: WhenFull,
+    pub(crate) command: Option<String>,
+}
 
 impl RunOptions {
-    /// A run of `stage` in `pipeline`.
-    pub fn new(pipeline: impl Into<String>, stage: impl Into<String>) -> Self { unimplemented!() }
+    /// A run of `stage` in `pipeline`. Names are checked when the run is started.
+    pub fn new(pipeline: impl Into<String>, stage: impl Into<String>) -> Self {
+        Self {
+            pipeline: pipeline.into(),
+            stage: stage.into(),
+            name: None,
+            params: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            rank: 0,
+            run_id: None,
+            when_full: WhenFull::default(),
+            command: None,
+        }
+    }
+
     /// Gives the run a display name.
-    pub fn name(self, name: impl Into<String>) -> Self { unimplemented!() }
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Sets a parameter.
-    pub fn param(self, key: impl Into<String>, value: impl Into<ParamValue>) -> Self { unimplemented!() }
+    #[must_use]
+    pub fn param(mut self, key: impl Into<String>, value: impl Into<ParamValue>) -> Self {
+        self.params.insert(key.into(), value.into());
+        self
+    }
+
     /// Sets a tag.
-    pub fn tag(self, key: impl Into<String>, value: impl Into<String>) -> Self { unimplemented!() }
-    /// Rank of this process in a distributed run (default 0).
-    pub fn rank(self, rank: i32) -> Self { unimplemented!() }
-    /// Attaches to the run with this id instead of a new one: another rank, or the same rank resumed. The run is created when it does not exist, so that all ranks can agree on an id beforehand.
-    pub fn run_id(self, run: RunId) -> Self { unimplemented!() }
-    /// What a log call does when the ring is full.
-    pub fn when_full(self, policy: WhenFull) -> Self { unimplemented!() }
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Rank of this process in a distributed run, 0 or more; 0 by default.
+    #[must_use]
+    pub fn rank(mut self, rank: i32) -> Self {
+        self.rank = rank;
+        self
+    }
+
+    /// Writes to the run with this id: as another rank, or as the same rank resumed, which is another attempt. The run is
+    /// created when it does not exist yet, so that all ranks can agree on an id beforehand.
+    #[must_use]
+    pub fn run_id(mut self, run: RunId) -> Self {
+        self.run_id = Some(run);
+        self
+    }
+
+    /// What a log call does when the ring is full; [`WhenFull::Wait`] by default.
+    #[must_use]
+    pub fn when_full(mut self, policy: WhenFull) -> Self {
+        self.when_full = policy;
+        self
+    }
+
+    /// Command line to record for the run; that of the process by default.
+    #[must_use]
+    pub fn command(mut self, command: impl Into<String>) -> Self {
+        self.command = Some(command.into());
+        self
+    }
 }
 
-/// What a log call does when the ring is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Wait for room; after the configured time without any, drop and count (training is never hung).
-    Wait,
-    /// Return [`LogError::Full`] at once, and count the record as dropped.
-    Fail,
-    /// Drop the record, count it, and return success.
-    DropNewest,
-}
-
-/// A metric of one run, interned once. `Copy`; pass it to [`Logger::log`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric { key: u64 }
-
-/// Metrics of one metrics name that are logged together.
+/// A file or folder to be linked to a run.
 #[derive(Clone, Debug)]
-pub struct Row { }
-impl Row {
-    /// Next step when the caller gives none: counts up from 0 per metrics name and writer.
-    pub fn next_step(&self) -> i64 { unimplemented!() }
-    /// Its metrics.
-    pub fn metrics(&self) -> &[Metric] { unimplemented!() }
+pub struct ArtifactSpec {
+    artifact_type: String,
+    path: PathBuf,
+    name: String,
+    properties: BTreeMap<String, ParamValue>,
+    store: bool,
 }
 
-/// An artifact to be linked to a run.
-#[derive(Clone, Debug)]
-pub struct ArtifactSpec { /* artifact_type, path, name, properties, direction, store: bool */ }
 impl ArtifactSpec {
-    /// The file or folder at `path`, as ML Metadata type `artifact_type` (`Dataset`, `Model`, ...), named by its path.
-    pub fn new(artifact_type: impl Into<String>, path: impl Into<PathBuf>) -> Self { unimplemented!() }
+    /// The file or folder at `path` as an artifact of ML Metadata type `artifact_type` (`Dataset`, `Model`, or a name of
+    /// your own), named by its path and copied to `objects/`.
+    pub fn new(artifact_type: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let name = path.to_string_lossy().into_owned();
+        Self { artifact_type: artifact_type.into(), path, name, properties: BTreeMap::new(), store: true }
+    }
+
     /// Another name than the path.
-    pub fn name(self, name: impl Into<String>) -> Self { unimplemented!() }
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Adds a property.
-    pub fn property(self, key: impl Into<String>, value: impl Into<ParamValue>) -> Self { unimplemented!() }
-    /// Only hash the content, do not copy it to `objects/`.
-    pub fn reference_only(self) -> Self { unimplemented!() }
+    #[must_use]
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<ParamValue>) -> Self {
+        self.properties.insert(key.into(), value.into());
+        self
+    }
+
+    /// Only hashes the content and does not copy it: for data too large to keep twice.
+    #[must_use]
+    pub fn reference_only(mut self) -> Self {
+        self.store = false;
+        self
+    }
 }
 
-/// An artifact that was linked.
+/// An artifact that was linked to a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedArtifact {
+    /// BLAKE3 of the content; of a folder, of its manifest.
+    pub hash: ContentHash,
+    /// Size of the content in bytes.
+    pub bytes: u64,
+    /// Its name.
+    pub name: String,
+    /// Its ML Metadata type.
+    pub artifact_type: String,
+}
+
+/// A versioned metrics artifact: everything a writer logged under one metrics name up to a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsArtifact {
+    /// The metrics name.
+    pub metrics_name: String,
+    /// 1 for the writer's first commit of this name, then 2, 3, ...
+    pub version: u32,
+    /// BLAKE3 of the records in canonical order: does not depend on how they lie in files.
+    pub identity: ContentHash,
+    /// Records in it.
+    pub rows: u64,
+    /// The run.
+    pub run_id: RunId,
+    /// The writer.
+    pub writer: WriterId,
+}
+
+/// What [`Run::finish`] tells.
 #[derive(Clone, Debug)]
-pub struct LinkedArtifact { /// hash
- pub hash: ContentHash, /// bytes
- pub bytes: u64, /// name
- pub name: String, /// type
- pub artifact_type: String }
+pub struct RunReport {
+    /// The run.
+    pub run_id: RunId,
+    /// Records logged by this writer.
+    pub rows: u64,
+    /// Calls that waited for room in a ring.
+    pub waits: u64,
+    /// Records dropped because a ring was full.
+    pub drops: u64,
+    /// The metrics artifacts, one per metrics name.
+    pub artifacts: Vec<MetricsArtifact>,
+    /// What went wrong, in words; empty when nothing did.
+    pub warnings: Vec<String>,
+}
 
-/// A versioned metrics artifact.
-#[derive(Clone, Debug)]
-pub struct MetricsArtifact { /// name
- pub metrics_name: String, /// version
- pub version: u32, /// identity
- pub identity: ContentHash, /// rows
- pub rows: u64, /// run
- pub run_id: RunId, /// writer
- pub writer: WriterId }
+/// Counters of a run in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunStats {
+    /// Records logged.
+    pub rows_logged: u64,
+    /// Records in segments.
+    pub rows_committed: u64,
+    /// Calls that waited for room in a ring.
+    pub waits: u64,
+    /// Records dropped because a ring was full.
+    pub drops: u64,
+    /// Syncs of journals to the device.
+    pub syncs: u64,
+    /// Segments written.
+    pub segments: u64,
+}
 
-/// What finish says.
-#[derive(Clone, Debug)]
-pub struct RunReport { /// run
- pub run_id: RunId, /// records logged
- pub rows: u64, /// waits
- pub waits: u64, /// drops
- pub drops: u64, /// artifacts
- pub artifacts: Vec<MetricsArtifact>, /// problems in words
- pub warnings: Vec<String> }
-
-/// Counters of a running run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RunStats { /// records logged
- pub rows_logged: u64, /// committed
- pub rows_committed: u64, /// waits
- pub waits: u64, /// drops
- pub drops: u64, /// syncs
- pub syncs: u64, /// segments
- pub segments: u64 }
-
-/// One run, as seen by the process that writes to it. `Send + Sync`; clones share the run.
+/// One run, in the process that writes to it. Clones share the run; it can be used from any thread.
+///
+/// # Durability
+/// | after | survives the end of the process | survives power loss |
+/// |---|---|---|
+/// | [`Logger::log`] | yes | after the sync interval and the seal deadline (1.1 s) |
+/// | [`Run::sync`] | yes | yes |
+/// | [`Run::commit`], [`Run::finish`] | yes, as Parquet | yes |
+///
+/// A run that is dropped without [`Run::finish`] counts as died; its records are kept all the same, and become segments
+/// when the store is opened next.
 #[derive(Clone)]
-pub struct Run {}
+pub struct Run {
+    core: Arc<WriterCore>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("id", &self.id()).field("writer", &self.writer()).finish_non_exhaustive()
+    }
+}
 
 impl Run {
-    /// Its id.
-    pub fn id(&self) -> RunId { unimplemented!() }
-    /// The writer.
-    pub fn writer(&self) -> WriterId { unimplemented!() }
-    /// Interns a metric. Checked names; [`crate::Error::TooManyMetrics`] past the limit.
-    pub fn metric(&self, metrics_name: &str, metric: &str) -> Result<Metric> { unimplemented!() }
-    /// Interns several metrics of one name that are logged together.
-    pub fn row(&self, metrics_name: &str, metrics: &[&str]) -> Result<Row> { unimplemented!() }
-    /// A logger for the calling thread: one per thread, each with its own ring.
-    pub fn logger(&self) -> Result<Logger> { unimplemented!() }
-    /// Sets parameters.
-    pub fn set_params(&self, params: BTreeMap<String, ParamValue>) -> Result<()> { unimplemented!() }
-    /// Sets tags.
-    pub fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<()> { unimplemented!() }
-    /// Links a file or folder.
-    pub fn log_artifact(&self, direction: Direction, spec: ArtifactSpec) -> Result<LinkedArtifact> { unimplemented!() }
-    /// Final values of the run (CMF's `log_execution_metrics`).
-    pub fn log_execution_metrics(&self, name: &str, metrics: BTreeMap<String, ParamValue>) -> Result<()> { unimplemented!() }
-    /// Publishes everything logged under `metrics_name` as a versioned metrics artifact.
-    pub fn commit(&self, metrics_name: &str) -> Result<MetricsArtifact> { unimplemented!() }
-    /// Syncs everything logged so far to the device (durability level L2).
-    pub fn sync(&self) -> Result<()> { unimplemented!() }
-    /// Counters.
-    pub fn stats(&self) -> RunStats { unimplemented!() }
-    /// Whether it was finished.
-    pub fn is_closed(&self) -> bool { unimplemented!() }
-    /// Commits the rest and closes the run.
-    pub fn finish(&self) -> Result<RunReport> { unimplemented!() }
-    /// Like `finish`, with the final state given.
-    pub fn finish_as(&self, state: FinishState) -> Result<RunReport> { unimplemented!() }
+    pub(crate) fn new(core: Arc<WriterCore>) -> Self {
+        Self { core }
+    }
+
+    /// Id of the run.
+    pub fn id(&self) -> RunId {
+        self.core.started().run_id
+    }
+
+    /// This process as a writer of the run.
+    pub fn writer(&self) -> WriterId {
+        self.core.started().writer
+    }
+
+    /// Interns a metric; calling again with the same names gives the same handle.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidName`], [`crate::Error::TooManyMetrics`], [`crate::Error::RunClosed`],
+    /// [`crate::Error::Forked`].
+    pub fn metric(&self, metrics_name: &str, metric: &str) -> Result<Metric> {
+        self.core.metric(metrics_name, metric)
+    }
+
+    /// Interns metrics of one metrics name that are logged together.
+    ///
+    /// # Errors
+    /// As [`Run::metric`].
+    pub fn row(&self, metrics_name: &str, metrics: &[&str]) -> Result<Row> {
+        self.core.check_open()?;
+        self.core.row(metrics_name, metrics)
+    }
+
+    /// A logger with a ring of its own, for one thread. Reserves the ring's journal on disk; a dropped logger's ring is
+    /// used again.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`], a full disk among them; [`crate::Error::RunClosed`], [`crate::Error::Forked`].
+    pub fn logger(&self) -> Result<Logger> {
+        self.core.logger()
+    }
+
+    /// Sets parameters; a later value replaces an earlier one.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidName`], [`crate::Error::RunClosed`], [`crate::Error::Io`].
+    pub fn set_params(&self, params: BTreeMap<String, ParamValue>) -> Result<()> {
+        self.core.check_open()?;
+        params.keys().try_for_each(|key| check_name(NameKind::Param, key))?;
+        self.append_unless(params.is_empty(), Event::Params { params })
+    }
+
+    /// Sets tags; a later value replaces an earlier one.
+    ///
+    /// # Errors
+    /// As [`Run::set_params`].
+    pub fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<()> {
+        self.core.check_open()?;
+        tags.keys().try_for_each(|key| check_name(NameKind::Tag, key))?;
+        self.append_unless(tags.is_empty(), Event::Tags { tags })
+    }
+
+    fn append_unless(&self, empty: bool, event: Event) -> Result<()> {
+        if empty { Ok(()) } else { self.core.append(event, Durability::Process) }
+    }
+
+    /// Links a file or folder to the run, by the BLAKE3 of its content. Blocks while the content is read.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when it cannot be read or stored, [`crate::Error::InvalidName`],
+    /// [`crate::Error::RunClosed`].
+    pub fn log_artifact(&self, direction: Direction, spec: ArtifactSpec) -> Result<LinkedArtifact> {
+        self.core.check_open()?;
+        check_name(NameKind::Artifact, &spec.name)?;
+        check_name(NameKind::Artifact, &spec.artifact_type)?;
+        spec.properties.keys().try_for_each(|key| check_name(NameKind::Param, key))?;
+        let content = objects::take_in(self.core.layout(), &spec.path, spec.store)?;
+        let linked = LinkedArtifact {
+            hash: content.hash,
+            bytes: content.bytes,
+            name: spec.name,
+            artifact_type: spec.artifact_type,
+        };
+        let event = ArtifactEvent {
+            direction,
+            artifact_type: linked.artifact_type.clone(),
+            name: linked.name.clone(),
+            hash: linked.hash,
+            bytes: linked.bytes,
+            stored: spec.store,
+            properties: spec.properties,
+        };
+        self.core.append(Event::Artifact(Box::new(event)), Durability::Device)?;
+        Ok(linked)
+    }
+
+    /// Records final values of the run under a name (CMF's `log_execution_metrics`).
+    ///
+    /// # Errors
+    /// As [`Run::set_params`].
+    pub fn log_execution_metrics(&self, name: &str, metrics: BTreeMap<String, ParamValue>) -> Result<()> {
+        self.core.check_open()?;
+        check_name(NameKind::MetricsName, name)?;
+        metrics.keys().try_for_each(|key| check_name(NameKind::Metric, key))?;
+        self.core.append(Event::ExecutionMetrics { name: name.to_owned(), metrics }, Durability::Device)
+    }
+
+    /// Publishes everything logged so far as segments, and what was logged under `metrics_name` as a versioned metrics
+    /// artifact. Without new records, the last artifact is returned.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`] when nothing was logged under that name; [`crate::Error::Io`] and the like when a
+    /// segment cannot be written: the records stay in the journal then.
+    pub fn commit(&self, metrics_name: &str) -> Result<MetricsArtifact> {
+        self.core.commit(metrics_name)
+    }
+
+    /// Syncs everything logged so far to the device (level L2).
+    ///
+    /// # Errors
+    /// [`crate::Error::SyncFailed`].
+    pub fn sync(&self) -> Result<()> {
+        self.core.sync()
+    }
+
+    /// Counters of the run in this process.
+    pub fn stats(&self) -> RunStats {
+        self.core.stats()
+    }
+
+    /// Whether the run was finished.
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Commits every metrics name and closes the run as finished.
+    ///
+    /// # Errors
+    /// [`crate::Error::RunClosed`] when it was closed before, [`crate::Error::Forked`]. What could not be written is no
+    /// error but a warning in the report: it is kept in the journal.
+    pub fn finish(&self) -> Result<RunReport> {
+        self.finish_as(FinishState::Finished)
+    }
+
+    /// Like [`Run::finish`], with the final state given.
+    ///
+    /// # Errors
+    /// As [`Run::finish`].
+    pub fn finish_as(&self, state: FinishState) -> Result<RunReport> {
+        let outcome = self.core.finish(state)?;
+        Ok(RunReport {
+            run_id: self.id(),
+            rows: outcome.rows,
+            waits: outcome.waits,
+            drops: outcome.drops,
+            artifacts: outcome.artifacts,
+            warnings: outcome.warnings,
+        })
+    }
 }
-
-/// Logs from one thread. `Send`, not `Sync`. Dropping it hands its ring back.
-pub struct Logger { _not_sync: std::marker::PhantomData<std::cell::Cell<()>> }
-
-impl Logger {
-    /// Logs one value: about 10 ns, no lock, no allocation, no system call. When it returns `Ok`, the record survives the death of the process.
-    pub fn log(&mut self, metric: Metric, step: i64, value: f64) -> Result<(), LogError> { unimplemented!() }
-    /// Logs several values under one clock read and one step.
-    pub fn log_row(&mut self, row: &Row, step: i64, values: &[f64]) -> Result<(), LogError> { unimplemented!() }
-    /// Like `log_row` for metrics given one by one, all under one clock read; never waits: [`LogError::Full`] leaves nothing written and counts nothing.
-    pub fn try_log_pairs(&mut self, step: i64, pairs: &[(Metric, f64)]) -> Result<(), LogError> { unimplemented!() }
-    /// Waits until a ring that was full has room, at most the configured time; applies and counts the policy for `records` records. `true`: call again. Touches no state that `try_log_pairs` uses, so the interpreter's lock may be released around it.
-    pub fn wait_for_room(&self, records: u64) -> RoomOutcome { unimplemented!() }
-}
-
-/// Outcome of waiting for room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoomOutcome { /// Room: log again.
- Room, /// The policy dropped the records silently (counted).
- Dropped, /// The policy refuses: raise.
- Refused(LogError) }

@@ -115,7 +115,7 @@ pub struct LiveRows {
     pub writer: WriterId,
     /// Metrics name of the rows.
     pub metrics_name: String,
-    /// The rows, in the schema of segments ([`crate::batch::segment_schema`]), sorted by (metric, step, time, seq).
+    /// The rows, in the schema of segments ([`crate::batch::segment_schema`]), sorted by (metric, step, seq).
     pub batch: RecordBatch,
     /// What they hold of each metric, sorted by metric.
     pub metrics: Vec<MetricStats>,

@@ -1,16 +1,33 @@
 //! A store: the folder of all runs.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::catalog::ReindexReport;
-use crate::error::Result;
-use crate::ids::RunId;
-use crate::layout::Layout;
-use crate::recovery::RecoveryReport;
-use crate::run::{MetricsArtifact, Run, RunOptions};
-use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, SegmentInfo, SummaryRow};
+use crate::batch::merge;
+use crate::catalog::{Catalog, CatalogSnapshot, ReindexReport, run_state};
+use crate::clock::wall_nanos;
 use crate::config::EngineConfig;
-use crate::verify::VerifyReport;
+use crate::error::{Error, Result, with_causes};
+use crate::event_log::{read_log, writers_of};
+use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
+use crate::fsutil::sync_folder;
+use crate::git;
+use crate::host::{current_process, is_alive};
+use crate::ids::{RunId, WriterId};
+use crate::layout::Layout;
+use crate::live::{LiveWriter, read_writer};
+use crate::manifest::Manifest;
+use crate::names::{NameKind, check_name};
+use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
+use crate::run::{MetricsArtifact, Run, RunOptions};
+use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
+use crate::verify::{VerifyReport, verify_store};
+use crate::writer::{WriterCore, WriterSetup};
+
+/// Version of the store's layout written by this build, and the newest it opens.
+pub const STORE_FORMAT: u32 = 1;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,58 +36,494 @@ pub enum Access {
     Create,
     /// Like `Create`, but a missing store is an error.
     Write,
-    /// Nothing is written: no recovery, and the catalog is brought up to date in memory when its file is behind.
+    /// Nothing is written: no recovery, and what the catalog file lacks is indexed in memory.
     Read,
 }
 
-/// A store: the folder of all runs. Cheap to clone; clones share it.
+/// A store: the folder of all runs. Clones share it; it can be used from any thread.
+///
+/// ```
+/// use stepwell_engine::{RunOptions, Store};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("store");
+/// let store = Store::open(&path)?;
+/// let run = store.start_run(RunOptions::new("digits", "train").param("lr", 0.1))?;
+/// let loss = run.metric("training_metrics", "loss")?;
+/// let mut log = run.logger()?;
+/// for step in 0..100 {
+///     log.log(loss, step, 1.0 / (step + 1) as f64)?;
+/// }
+/// let report = run.finish()?;
+/// assert_eq!((report.rows, report.drops), (100, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    layout: Layout,
+    access: Access,
+    config: EngineConfig,
+    catalog: Mutex<Catalog>,
+    recovery: RecoveryReport,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.layout.root()).finish_non_exhaustive()
+    }
+}
 
 impl Store {
-    /// Opens the store at `path` for logging, creating it when missing ([`Access::Create`]) with the configuration of the environment.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> { unimplemented!() }
-    /// Opens a store.
-    pub fn open_with(path: impl AsRef<Path>, access: Access, config: EngineConfig) -> Result<Self> { unimplemented!() }
-    /// The layout of its files.
-    pub fn layout(&self) -> &Layout { unimplemented!() }
+    /// Opens the store at `path` for logging ([`Access::Create`]), with the settings of the environment.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Access::Create, EngineConfig::from_env()?)
+    }
+
+    /// Opens a store. Unless it is opened for reading, the journals of dead writers become segments first;
+    /// [`Store::recovery`] tells what was found.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`], [`Error::StoreIsAFile`], [`Error::ReadOnlyStore`], [`Error::NewerFormat`],
+    /// [`Error::Catalog`], [`Error::Io`].
+    pub fn open_with(path: impl AsRef<Path>, access: Access, config: EngineConfig) -> Result<Self> {
+        config.check()?;
+        let layout = Layout::new(absolute(path.as_ref())?);
+        prepare_folder(&layout, access)?;
+        let mut catalog = open_catalog(&layout, access)?;
+        let mut recovery = RecoveryReport::default();
+        if access != Access::Read {
+            recovery = recover_dead(&layout, &config, &catalog.snapshot(&layout)?.runs()?)?;
+            if !recovery.writers.is_empty() {
+                catalog.refresh(&layout)?;
+            }
+        }
+        let catalog = Mutex::new(catalog);
+        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery }) })
+    }
+
+    /// Where its files lie.
+    pub fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
     /// How it was opened.
-    pub fn access(&self) -> Access { unimplemented!() }
+    pub fn access(&self) -> Access {
+        self.inner.access
+    }
+
     /// What opening it recovered from dead writers.
-    pub fn recovery(&self) -> &RecoveryReport { unimplemented!() }
-    /// Starts a run, or attaches another writer to one.
-    pub fn start_run(&self, options: RunOptions) -> Result<Run> { unimplemented!() }
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.inner.recovery
+    }
+
+    /// Starts a run, or attaches this process to one as another writer. The catalog is not touched: the run is in SQL at
+    /// once all the same, from its event log.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], [`Error::InvalidSetting`] when the run exists in another pipeline or stage,
+    /// [`Error::ReadOnlyStore`], [`Error::Io`].
+    pub fn start_run(&self, options: RunOptions) -> Result<Run> {
+        self.check_writable()?;
+        check_options(&options)?;
+        let layout = &self.inner.layout;
+        let run_id = options.run_id.unwrap_or_else(RunId::generate);
+        let folder = layout.run(run_id);
+        std::fs::create_dir_all(&folder).map_err(Error::io("create the run folder", &folder))?;
+        let existing = existing_writers(layout, run_id)?;
+        if let Some(first) = existing.first()
+            && (&first.pipeline, &first.stage) != (&options.pipeline, &options.stage)
+        {
+            return Err(Error::InvalidSetting {
+                setting: "run_id",
+                value: run_id.to_string(),
+                fault: format!("this run belongs to stage {:?} of pipeline {:?}", first.stage, first.pipeline),
+            });
+        }
+        let attempts = existing.iter().filter(|started| started.writer.rank == options.rank);
+        let attempt = attempts.map(|started| started.writer.attempt + 1).max().unwrap_or(0);
+        let git = git::head_of_current_folder();
+        let started = WriterStarted {
+            format: EVENT_FORMAT,
+            run_id,
+            writer: WriterId::generate(options.rank, attempt),
+            pipeline: options.pipeline,
+            stage: options.stage,
+            name: options.name.or_else(|| existing.iter().find_map(|started| started.name.clone())),
+            started: existing.iter().map(|started| started.started).min().unwrap_or_else(wall_nanos),
+            process: current_process(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: options.command.unwrap_or_else(|| std::env::args().collect::<Vec<_>>().join(" ")),
+            git_repo: git.as_ref().and_then(|head| head.remote.clone()),
+            git_commit: git.map(|head| head.commit),
+        };
+        let core = WriterCore::start(WriterSetup {
+            layout: layout.clone(),
+            config: self.inner.config.clone(),
+            started,
+            when_full: options.when_full,
+        })?;
+        let run = Run::new(core);
+        run.set_params(options.params)?;
+        run.set_tags(options.tags)?;
+        Ok(run)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.inner.access == Access::Read {
+            return Err(Error::ReadOnlyStore { path: self.inner.layout.root().to_owned() });
+        }
+        Ok(())
+    }
+
     /// What the store holds at this moment.
-    pub fn snapshot(&self) -> Result<Snapshot> { unimplemented!() }
-    /// The run that `text` names: a run id, a prefix of one that fits a single run, or the name of a single run.
-    pub fn find_run(&self, text: &str) -> Result<RunId> { unimplemented!() }
-    /// Commits what dead writers of `run` left: journals become segments, and each metrics name a metrics artifact.
-    /// With `metrics_name`, only that name's artifact is registered.
-    pub fn commit(&self, run: RunId, metrics_name: Option<&str>) -> Result<Vec<MetricsArtifact>> { unimplemented!() }
-    /// Reads every segment and object and compares its BLAKE3 with its name and the catalog.
-    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> { unimplemented!() }
-    /// Deletes the catalog and builds it anew from the event logs.
-    pub fn reindex(&self) -> Result<ReindexReport> { unimplemented!() }
+    ///
+    /// # Errors
+    /// [`Error::Catalog`], [`Error::Io`], [`Error::NewerFormat`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let catalog = {
+            let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+            catalog.refresh(&self.inner.layout)?;
+            catalog.snapshot(&self.inner.layout)?
+        };
+        Snapshot::read(&self.inner.layout, catalog)
+    }
+
+    /// The run that `text` names: a run id, the beginning of one that fits a single run, or the name of a single run.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::AmbiguousRun`].
+    pub fn find_run(&self, text: &str) -> Result<RunId> {
+        let snapshot = self.snapshot()?;
+        let fits = |run: &&RunInfo| run.run_id.to_string().starts_with(text) || run.name.as_deref() == Some(text);
+        let found: Vec<_> = snapshot.runs().iter().filter(fits).collect();
+        match found.as_slice() {
+            [run] => Ok(run.run_id),
+            _ if text.is_empty() || found.is_empty() => Err(Error::NotFound {
+                what: "run",
+                name: text.to_owned(),
+                hint: "`stepwell runs` lists them",
+            }),
+            _ => Err(Error::AmbiguousRun { prefix: text.to_owned(), count: found.len() }),
+        }
+    }
+
+    /// Commits what dead writers of a run left: their journals become segments, and each metrics name a metrics artifact.
+    /// Returns the last artifact of `metrics_name`, or of every metrics name, one per writer.
+    ///
+    /// # Errors
+    /// [`Error::RunStillWritten`] when a writer is alive: only that process can commit. [`Error::NotFound`].
+    pub fn commit(&self, run: RunId, metrics_name: Option<&str>) -> Result<Vec<MetricsArtifact>> {
+        self.check_writable()?;
+        let layout = &self.inner.layout;
+        let mut artifacts = Vec::new();
+        for writer in writers_of(layout, run)? {
+            let path = layout.events(run, writer);
+            let mut manifest = Manifest::of(&read_log(&path)?, &path)?;
+            if manifest.finished.is_none() && is_alive(&manifest.started.process, &path)? {
+                let process = manifest.started.process;
+                return Err(Error::RunStillWritten { run, pid: process.pid, host: process.host });
+            }
+            if !journals_of(layout, run, writer).is_empty() {
+                recover_writer(layout, &self.inner.config, run, writer)?;
+                manifest = Manifest::of(&read_log(&path)?, &path)?;
+            }
+            let names: BTreeSet<_> = manifest.commits.keys().map(String::as_str).collect();
+            let wanted = names.into_iter().filter(|name| metrics_name.is_none_or(|wanted| wanted == *name));
+            artifacts.extend(wanted.filter_map(|name| artifact_of(&manifest, name)));
+        }
+        if artifacts.is_empty() {
+            return Err(Error::NotFound {
+                what: "metrics artifact",
+                name: metrics_name.unwrap_or("of any name").to_owned(),
+                hint: "the run logged nothing under it",
+            });
+        }
+        let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        catalog.refresh(layout)?;
+        Ok(artifacts)
+    }
+
+    /// Reads every segment and object and compares its BLAKE3 with the registered one, and computes the identity of
+    /// every metrics artifact anew. `progress` is told how many of how many files are done.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a folder cannot be listed; what is damaged is in the report.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
+        verify_store(&self.inner.layout, progress)
+    }
+
+    /// Builds the catalog anew from the event logs.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnlyStore`], [`Error::Catalog`], [`Error::Io`].
+    pub fn reindex(&self) -> Result<ReindexReport> {
+        self.check_writable()?;
+        let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = Catalog::rebuild(&self.inner.layout)?;
+        *catalog = Catalog::open(&self.inner.layout)?;
+        Ok(report)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::io("find the store", path))
+}
+
+fn prepare_folder(layout: &Layout, access: Access) -> Result<()> {
+    let root = layout.root();
+    match std::fs::metadata(root) {
+        Ok(metadata) if !metadata.is_dir() => return Err(Error::StoreIsAFile { path: root.to_owned() }),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(Error::StoreIsAFile { path: root.to_owned() });
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound && access == Access::Create => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NoStore { path: root.to_owned() }),
+        Err(error) => return Err(Error::io("open the store", root)(error)),
+    }
+    check_marker(layout)?;
+    let has_runs = layout.runs().is_dir();
+    if access == Access::Create && !(has_runs && layout.marker().exists()) {
+        let created = std::fs::create_dir_all(layout.runs()).and_then(|()| write_marker(layout));
+        created.map_err(|error| read_only_or(layout, error))?;
+        sync_folder(root)?;
+    } else if !has_runs {
+        return Err(Error::NoStore { path: root.to_owned() });
+    }
+    Ok(())
+}
+
+fn write_marker(layout: &Layout) -> std::io::Result<()> {
+    let temp = layout.root().join(format!("{}marker-{}", crate::layout::TEMP_PREFIX, std::process::id()));
+    std::fs::write(&temp, format!("{{\"format\":{STORE_FORMAT}}}\n"))?;
+    std::fs::rename(&temp, layout.marker())
+}
+
+fn check_marker(layout: &Layout) -> Result<()> {
+    let path = layout.marker();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read", &path)(error)),
+    };
+    let format = serde_json::from_str::<serde_json::Value>(&text)
+        .ok()
+        .and_then(|marker| u32::try_from(marker.get("format")?.as_u64()?).ok());
+    match format {
+        Some(found) if found > STORE_FORMAT => Err(Error::NewerFormat { path, found, supported: STORE_FORMAT }),
+        Some(_) => Ok(()),
+        None => Err(Error::Damaged { path, fault: "it does not say which format the store has".to_owned() }),
+    }
+}
+
+fn read_only_or(layout: &Layout, error: std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Error::ReadOnlyStore { path: layout.root().to_owned() }
+        }
+        _ => Error::io("create the store", layout.root())(error),
+    }
+}
+
+fn open_catalog(layout: &Layout, access: Access) -> Result<Catalog> {
+    let mut catalog = if access == Access::Read { Catalog::open_read_only(layout)? } else { Catalog::open(layout)? };
+    catalog.refresh(layout)?;
+    Ok(catalog)
+}
+
+fn check_options(options: &RunOptions) -> Result<()> {
+    check_name(NameKind::Pipeline, &options.pipeline)?;
+    check_name(NameKind::Stage, &options.stage)?;
+    options.name.iter().try_for_each(|name| check_name(NameKind::Run, name))?;
+    options.params.keys().try_for_each(|key| check_name(NameKind::Param, key))?;
+    options.tags.keys().try_for_each(|key| check_name(NameKind::Tag, key))?;
+    if options.rank < 0 {
+        return Err(Error::InvalidSetting {
+            setting: "rank",
+            value: options.rank.to_string(),
+            fault: "it must be 0 or more".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// First events of the writers a run has already.
+fn existing_writers(layout: &Layout, run: RunId) -> Result<Vec<WriterStarted>> {
+    let mut started = Vec::new();
+    for writer in writers_of(layout, run)? {
+        let path = layout.events(run, writer);
+        // Another rank may be writing its first line right now; it says nothing new then.
+        started.extend(Manifest::of(&read_log(&path)?, &path).ok().map(|manifest| manifest.started));
+    }
+    Ok(started)
+}
+
+/// All runs that have a folder; sorted.
+pub(crate) fn list_runs(layout: &Layout) -> Result<Vec<RunId>> {
+    let folder = layout.runs();
+    let entries = std::fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
+    let mut runs: Vec<RunId> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    runs.sort_unstable();
+    Ok(runs)
+}
+
+/// Recovers the writers that have not finished and are gone, and what a writer that did finish left in a journal.
+fn recover_dead(layout: &Layout, config: &EngineConfig, runs: &[RunInfo]) -> Result<RecoveryReport> {
+    let mut report = RecoveryReport::default();
+    for run in runs {
+        for writer in &run.writers {
+            let unfinished = writer.state == RunState::Running;
+            if !unfinished && !layout.journals(run.run_id, writer.writer).exists() {
+                continue;
+            }
+            let path = layout.events(run.run_id, writer.writer);
+            let recovered = match is_alive(&writer.process, &path) {
+                Ok(true) => Ok(None),
+                Ok(false) => recover_writer(layout, config, run.run_id, writer.writer),
+                Err(error) => Err(error),
+            };
+            match recovered {
+                Ok(Some(recovered)) => report.writers.push(recovered),
+                Ok(None) => {}
+                Err(error) => report.failures.push((run.run_id, writer.writer, with_causes(&error))),
+            }
+        }
+    }
+    Ok(report)
 }
 
 /// What a store holds at one moment. Rows are in a segment or live, never both.
-pub struct Snapshot {}
+pub struct Snapshot {
+    layout: Layout,
+    runs: Vec<RunInfo>,
+    segments: Vec<SegmentInfo>,
+    live: Vec<LiveRows>,
+    catalog: CatalogSnapshot,
+}
 
 impl Snapshot {
+    fn read(layout: &Layout, catalog: CatalogSnapshot) -> Result<Self> {
+        let mut runs = catalog.runs()?;
+        let mut live = Vec::new();
+        let mut open: HashMap<(RunId, WriterId), Manifest> = HashMap::new();
+        for run in &mut runs {
+            for writer in run.writers.iter_mut().filter(|writer| writer.state == RunState::Running) {
+                let LiveWriter { manifest, alive, rows } = read_writer(layout, run.run_id, writer.writer)?;
+                live.extend(rows);
+                writer.state = match manifest.finished {
+                    Some(crate::events::FinishState::Finished) => RunState::Finished,
+                    Some(crate::events::FinishState::Failed) => RunState::Failed,
+                    None if alive => RunState::Running,
+                    None => RunState::Died,
+                };
+                open.insert((run.run_id, writer.writer), manifest);
+            }
+            run.state = run_state(&run.writers);
+            if run.state != RunState::Running {
+                run.ended = run.ended.or_else(|| run.writers.iter().map(|writer| writer.last_event).max());
+            }
+        }
+        let mut segments = catalog.segments()?;
+        // Of a writer that goes on, the segments are those of the manifest that its live rows were read against.
+        segments.retain(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
+        segments.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
+        segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
+        Ok(Self { layout: layout.clone(), runs, segments, live, catalog })
+    }
+
     /// All runs, ordered by start time, then id.
-    pub fn runs(&self) -> &[RunInfo] { unimplemented!() }
-    /// Committed segments, ordered by (run, writer, number).
-    pub fn segments(&self) -> &[SegmentInfo] { unimplemented!() }
-    /// Rows still in journals.
-    pub fn live(&self) -> &[LiveRows] { unimplemented!() }
-    /// One row per run, metrics name and metric over committed and live rows, from stored statistics; ordered so.
-    pub fn summary(&self) -> Result<Vec<SummaryRow>> { unimplemented!() }
+    pub fn runs(&self) -> &[RunInfo] {
+        &self.runs
+    }
+
+    /// Committed segments, ordered by run, writer and number.
+    pub fn segments(&self) -> &[SegmentInfo] {
+        &self.segments
+    }
+
+    /// Rows that are in a journal and in no segment, one batch per writer and metrics name.
+    pub fn live(&self) -> &[LiveRows] {
+        &self.live
+    }
+
+    /// One row per run, metrics name and metric, ordered so, over committed and live rows; from stored statistics,
+    /// without reading a segment.
+    ///
+    /// # Errors
+    /// None today; reserved for catalogs that hold summaries of compacted runs.
+    pub fn summary(&self) -> Result<Vec<SummaryRow>> {
+        let mut merged: BTreeMap<(RunId, &str, &str), MetricStats> = BTreeMap::new();
+        let committed = self.segments.iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
+        let live = self.live.iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
+        for (run, name, metrics) in committed.chain(live) {
+            for stats in metrics {
+                merged
+                    .entry((run, name, &stats.metric))
+                    .and_modify(|known| merge(known, stats))
+                    .or_insert_with(|| stats.clone());
+            }
+        }
+        let rows = merged.into_iter().map(|((run_id, name, _), stats)| SummaryRow {
+            run_id,
+            metrics_name: name.to_owned(),
+            stats,
+        });
+        Ok(rows.collect())
+    }
+
     /// All artifacts, ordered by creation time, then id.
-    pub fn artifacts(&self) -> Result<Vec<ArtifactInfo>> { unimplemented!() }
-    /// All edges between runs and artifacts, ordered by time, run, artifact.
-    pub fn lineage(&self) -> Result<Vec<LineageEdge>> { unimplemented!() }
-    /// All losses that were told, ordered by run, writer, time.
-    pub fn gaps(&self) -> Result<Vec<GapInfo>> { unimplemented!() }
-    /// Layout of the store.
-    pub fn layout(&self) -> &Layout { unimplemented!() }
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
+        self.catalog.artifacts()
+    }
+
+    /// All edges between runs and artifacts, ordered by time, run and artifact.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn lineage(&self) -> Result<Vec<LineageEdge>> {
+        self.catalog.lineage()
+    }
+
+    /// All losses that were told, ordered by run, writer and time.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn gaps(&self) -> Result<Vec<GapInfo>> {
+        self.catalog.gaps()
+    }
+
+    /// Where the files of the store lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+fn infos(layout: &Layout, run: RunId, writer: WriterId, manifest: Manifest) -> Vec<SegmentInfo> {
+    let folder = layout.run(run);
+    let segments = manifest.segments.into_iter().map(|segment| SegmentInfo {
+        run_id: run,
+        writer,
+        n: segment.n,
+        metrics_name: segment.metrics_name,
+        path: folder.join(segment.file),
+        blake3: segment.blake3,
+        bytes: segment.bytes,
+        rows: segment.rows,
+        time_min: segment.time_min,
+        time_max: segment.time_max,
+        metrics: segment.metrics,
+    });
+    segments.collect()
 }

@@ -1,7 +1,36 @@
-//! Rows to Arrow.
+//! Records to Arrow: grouped by metrics name, sorted by (metric, step, sequence number), summarised.
+
+mod columns;
+mod stats;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-/// Schema of segments: run_id, metrics_name, metric (dictionary of Utf8), step, time (us, UTC), value, rank, attempt, seq.
+use arrow::record_batch::RecordBatch;
+
+use crate::error::Result;
+use crate::events::MetricStats;
+use crate::ids::{RunId, WriterId};
+use crate::journal::Definition;
+use crate::ring::{Record, sequence};
+
+pub(crate) use columns::{MetricColumns, columns_of};
+pub(crate) use stats::merge;
+
+/// Schema of segments and of live rows. No column is nullable.
+///
+/// | column | Arrow type | meaning |
+/// |---|---|---|
+/// | `run_id` | Dictionary(Int32, Utf8) | the run; constant in a segment |
+/// | `metrics_name` | Dictionary(Int32, Utf8) | name given to `log_metric`; constant in a segment |
+/// | `metric` | Dictionary(Int32, Utf8) | first sort key |
+/// | `step` | Int64 | the caller's step; second sort key |
+/// | `time` | Timestamp(µs, UTC) | when the call was made |
+/// | `value` | Float64 | NaN bit patterns and infinities kept |
+/// | `rank`, `attempt` | Int32 | of the writer |
+/// | `seq` | Int64 | sequence number, unique in the writer; third sort key |
 pub fn segment_schema() -> SchemaRef {
     let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     Arc::new(Schema::new(vec![
@@ -16,3 +45,70 @@ pub fn segment_schema() -> SchemaRef {
         Field::new("seq", DataType::Int64, false),
     ]))
 }
+
+/// Rows of one metrics name, ready to be written or queried.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedBatch {
+    pub metrics_name: String,
+    /// In [`segment_schema`], sorted by (metric, step, seq).
+    pub batch: RecordBatch,
+    /// One entry per metric, in the order of the rows.
+    pub metrics: Vec<MetricStats>,
+    /// The rows of each entry of `metrics`.
+    pub ranges: Vec<Range<usize>>,
+}
+
+/// Collects records of one writer and turns them into batches.
+pub(crate) struct Batcher {
+    /// Columns per metric number.
+    columns: Vec<MetricColumns>,
+    rows: u64,
+    undefined: u64,
+}
+
+impl Batcher {
+    /// A batcher for records whose metric numbers are below `metrics`.
+    pub(crate) fn new(metrics: usize) -> Self {
+        Self { columns: (0..metrics).map(|_| MetricColumns::default()).collect(), rows: 0, undefined: 0 }
+    }
+
+    /// Adds the record at `index` of `ring`.
+    #[inline]
+    pub(crate) fn push(&mut self, ring: u32, index: u64, record: &Record) {
+        match self.columns.get_mut(record.metric as usize) {
+            Some(columns) => {
+                columns.push(record.step, sequence(ring, index), record.time.div_euclid(1000), record.value_bits);
+                self.rows += 1;
+            }
+            None => self.undefined += 1,
+        }
+    }
+
+    /// Records added so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Records whose metric number had no definition; they are in no batch.
+    pub(crate) fn undefined(&self) -> u64 {
+        self.undefined
+    }
+
+    /// One batch per metrics name that has rows, sorted by name.
+    ///
+    /// # Errors
+    /// [`crate::Error::Arrow`].
+    pub(crate) fn finish(self, run: RunId, writer: WriterId, definitions: &[Definition]) -> Result<Vec<NamedBatch>> {
+        let mut names: BTreeMap<&str, BTreeMap<&str, MetricColumns>> = BTreeMap::new();
+        for (mut columns, definition) in self.columns.into_iter().zip(definitions) {
+            if !columns.is_empty() {
+                columns.sort();
+                names.entry(&definition.metrics_name).or_default().insert(&definition.metric, columns);
+            }
+        }
+        names.into_iter().map(|(name, metrics)| columns::to_batch(run, writer, name, metrics)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,443 @@
+//! From event logs to the facts of a run. Pure: no database, no clock.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use super::ids::{Ids, stable_uuid};
+use super::mlmd::{METRICS, STEP_METRICS};
+use crate::event_log::{LogContents, LogFault};
+use crate::events::{
+    ArtifactEvent, Direction, Event, EventLine, FinishState, GapEvent, MetricsCommitted, ParamValue, ProcessInfo,
+    SegmentRecord, WriterStarted,
+};
+use crate::ids::{RunId, WriterId};
+use crate::layout::Layout;
+use crate::names::MetricsName;
+use crate::snapshot::{RunState, WriterInfo};
+
+/// Stands for a pipeline, stage or host that no readable line names.
+const UNKNOWN: &str = "(unknown)";
+
+/// All a run's event logs say.
+#[derive(Clone, Debug)]
+pub(super) struct RunDigest {
+    pub run_id: RunId,
+    pub logs: Vec<LogPosition>,
+    /// Every writer finished: nothing will be added to these logs.
+    pub closed: bool,
+    pub faults: Vec<(WriterId, LogFault)>,
+    /// `None` when there is no readable line.
+    pub facts: Option<RunFacts>,
+}
+
+/// How far a log was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogPosition {
+    pub writer: WriterId,
+    pub bytes: i64,
+    pub complete_bytes: i64,
+    pub lines: i64,
+    pub damaged_lines: i64,
+}
+
+/// The facts of a run that has at least one readable line.
+#[derive(Clone, Debug)]
+pub(super) struct RunFacts {
+    pub start: RunStart,
+    pub state: RunState,
+    /// Nanoseconds since the Unix epoch, as all times here.
+    pub started: i64,
+    pub ended: Option<i64>,
+    pub last_event: i64,
+    pub params: BTreeMap<String, ParamValue>,
+    pub tags: BTreeMap<String, String>,
+    pub writers: Vec<WriterFacts>,
+    pub watermarks: BTreeMap<(WriterId, u32), u64>,
+    /// By writer and file.
+    pub segments: BTreeMap<(WriterId, String), SegmentRecord>,
+    pub commits: Vec<Told<MetricsCommitted>>,
+    pub gaps: Vec<Told<GapEvent>>,
+    pub references: Vec<Reference>,
+}
+
+/// What the first writer said about the run.
+#[derive(Clone, Debug)]
+pub(super) struct RunStart {
+    pub pipeline: String,
+    pub stage: String,
+    pub name: Option<String>,
+    pub command: String,
+    pub git_repo: Option<String>,
+    pub git_commit: Option<String>,
+}
+
+impl RunStart {
+    /// Name of the stage's context in ML Metadata.
+    pub fn context_name(&self) -> String {
+        format!("{}/{}", self.pipeline, self.stage)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct WriterFacts {
+    pub info: WriterInfo,
+    /// Records logged, as told at the end; 0 before.
+    pub rows: u64,
+}
+
+/// What a writer told in line `n` of its log.
+#[derive(Clone, Debug)]
+pub(super) struct Told<T> {
+    pub writer: WriterId,
+    pub n: u64,
+    pub time: i64,
+    pub what: T,
+}
+
+/// One use of an artifact by a run. (artifact_type, uri, scope) identifies the artifact.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Reference {
+    pub writer: String,
+    pub n: i64,
+    pub time: i64,
+    pub artifact_type: String,
+    pub uri: String,
+    /// Empty for content, which all runs share; otherwise what keeps artifacts of different runs apart.
+    pub scope: String,
+    pub direction: Direction,
+    /// Name as ML Metadata has it.
+    pub name: String,
+    /// Where the content lies: below the store folder, or the name when it was not stored.
+    pub location: String,
+    pub bytes: Option<i64>,
+    pub version: Option<i64>,
+    pub properties: BTreeMap<String, ParamValue>,
+}
+
+/// Reads what the logs of a run say. The result does not depend on the order of `logs`.
+pub(super) fn digest(run_id: RunId, mut logs: Vec<(WriterId, LogContents)>, ids: Ids) -> RunDigest {
+    logs.sort_by_key(|(writer, _)| *writer);
+    let mut faults = Vec::new();
+    for (writer, log) in &mut logs {
+        faults.extend(log.faults.iter().cloned().map(|fault| (*writer, fault)));
+        let repeats = drop_repeats(log);
+        faults.extend(repeats.into_iter().map(|fault| (*writer, LogFault { offset: 0, fault })));
+        if let Some(fault) = misplaced(run_id, *writer, log) {
+            faults.push((*writer, LogFault { offset: 0, fault }));
+            log.lines.clear();
+        }
+    }
+    let positions = logs.iter().map(|(writer, log)| position(*writer, log)).collect();
+    let closed = logs.iter().all(|(_, log)| is_finished(log) && !log.has_torn_tail()) && !logs.is_empty();
+    let facts = RunFacts::read(run_id, &logs, ids, &mut faults);
+    RunDigest { run_id, logs: positions, closed, faults, facts }
+}
+
+fn position(writer: WriterId, log: &LogContents) -> LogPosition {
+    LogPosition {
+        writer,
+        bytes: clamp(log.file_bytes),
+        complete_bytes: clamp(log.complete_bytes),
+        lines: clamp(log.lines.len() as u64),
+        damaged_lines: clamp(log.faults.len() as u64),
+    }
+}
+
+/// SQL has no unsigned integers; what is beyond them can only come from a log somebody made up.
+pub(super) fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn start_of(log: &LogContents) -> Option<&WriterStarted> {
+    log.lines.iter().find_map(|line| match &line.event {
+        Event::WriterStarted(started) => Some(started.as_ref()),
+        _ => None,
+    })
+}
+
+/// A log in the folder of another run, or under the name of another writer, would be indexed twice.
+fn misplaced(run_id: RunId, writer: WriterId, log: &LogContents) -> Option<String> {
+    let started = start_of(log).filter(|started| started.run_id != run_id || started.writer != writer)?;
+    Some(format!("the log is that of writer {} of run {}, so it is not read here", started.writer, started.run_id))
+}
+
+/// Keeps the lines whose numbers rise: a number stands for one event.
+fn drop_repeats(log: &mut LogContents) -> Vec<String> {
+    let mut repeats = Vec::new();
+    let mut next_n = 0;
+    log.lines.retain(|line| {
+        let rises = line.n >= next_n;
+        if rises {
+            next_n = line.n.saturating_add(1);
+        } else {
+            repeats.push(format!("event {} comes after event {}, so it is not read", line.n, next_n - 1));
+        }
+        rises
+    });
+    repeats
+}
+
+fn is_finished(log: &LogContents) -> bool {
+    matches!(log.lines.last().map(|line| &line.event), Some(Event::WriterFinished { .. }))
+}
+
+/// State of a run from that of its writers: running while one runs; then what the last attempt of each rank came to, the
+/// worst of them first: died, failed, finished.
+pub fn run_state(writers: &[WriterInfo]) -> RunState {
+    if writers.iter().any(|writer| writer.state == RunState::Running) {
+        return RunState::Running;
+    }
+    let last_attempts: BTreeMap<i32, i32> = writers.iter().fold(BTreeMap::new(), |mut last, writer| {
+        let attempt = last.entry(writer.writer.rank).or_insert(writer.writer.attempt);
+        *attempt = (*attempt).max(writer.writer.attempt);
+        last
+    });
+    let counts = |state| {
+        writers.iter().any(|writer| {
+            writer.state == state && last_attempts.get(&writer.writer.rank) == Some(&writer.writer.attempt)
+        })
+    };
+    if counts(RunState::Died) {
+        RunState::Died
+    } else if counts(RunState::Failed) {
+        RunState::Failed
+    } else {
+        RunState::Finished
+    }
+}
+
+/// A line with the writer who wrote it.
+type Line<'a> = (WriterId, &'a EventLine);
+
+impl RunFacts {
+    fn read(
+        run_id: RunId,
+        logs: &[(WriterId, LogContents)],
+        ids: Ids,
+        faults: &mut Vec<(WriterId, LogFault)>,
+    ) -> Option<Self> {
+        let mut lines: Vec<Line<'_>> =
+            logs.iter().flat_map(|(writer, log)| log.lines.iter().map(|line| (*writer, line))).collect();
+        lines.sort_by_key(|(writer, line)| (line.time, *writer, line.n));
+        let last_event = lines.last()?.1.time;
+        let mut facts = Self {
+            start: run_start(&lines),
+            state: RunState::Running,
+            started: lines.first()?.1.time,
+            ended: None,
+            last_event,
+            params: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            writers: logs.iter().filter_map(|(writer, log)| writer_facts(*writer, log)).collect(),
+            watermarks: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            commits: Vec::new(),
+            gaps: Vec::new(),
+            references: Vec::new(),
+        };
+        let infos: Vec<_> = facts.writers.iter().map(|writer| writer.info.clone()).collect();
+        facts.state = run_state(&infos);
+        facts.ended = (facts.state != RunState::Running).then_some(last_event);
+        for (writer, line) in lines {
+            facts.add(run_id, writer, line, ids, faults);
+        }
+        Some(facts)
+    }
+
+    fn add(
+        &mut self,
+        run_id: RunId,
+        writer: WriterId,
+        line: &EventLine,
+        ids: Ids,
+        faults: &mut Vec<(WriterId, LogFault)>,
+    ) {
+        let EventLine { n, time, event } = line;
+        match event {
+            Event::WriterStarted(started) => self.started = self.started.min(started.started),
+            Event::Params { params } => self.params.extend(params.clone()),
+            Event::Tags { tags } => self.tags.extend(tags.clone()),
+            Event::Artifact(artifact) => self.references.push(content_reference(writer, line, artifact)),
+            Event::ExecutionMetrics { name, metrics } => {
+                self.references.push(metrics_reference(run_id, writer, line, name, metrics, ids));
+            }
+            Event::Segments(event) => {
+                for segment in &event.segments {
+                    if stays_inside(&segment.file) {
+                        self.segments.insert((writer, segment.file.clone()), segment.clone());
+                    } else {
+                        let fault = format!("event {n} names the segment {:?}, which is outside the run", segment.file);
+                        faults.push((writer, LogFault { offset: 0, fault }));
+                    }
+                }
+                for watermark in &event.watermarks {
+                    let committed = self.watermarks.entry((writer, watermark.ring)).or_default();
+                    *committed = watermark.committed.max(*committed);
+                }
+            }
+            Event::MetricsCommitted(commit) => {
+                self.references.push(commit_reference(run_id, writer, line, commit, ids));
+                self.commits.push(Told { writer, n: *n, time: *time, what: commit.clone() });
+            }
+            Event::Gap(gap) => self.gaps.push(Told { writer, n: *n, time: *time, what: gap.clone() }),
+            Event::Recovered { .. } | Event::WriterFinished { .. } | Event::Unknown => {}
+        }
+    }
+}
+
+/// What the first writer said; a name may also come from a later one.
+fn run_start(lines: &[Line<'_>]) -> RunStart {
+    let mut starts = lines.iter().filter_map(|(_, line)| match &line.event {
+        Event::WriterStarted(started) => Some(started.as_ref()),
+        _ => None,
+    });
+    let name = starts.clone().find_map(|started| started.name.clone());
+    match starts.next() {
+        Some(started) => RunStart {
+            pipeline: started.pipeline.clone(),
+            stage: started.stage.clone(),
+            name,
+            command: started.command.clone(),
+            git_repo: started.git_repo.clone(),
+            git_commit: started.git_commit.clone(),
+        },
+        None => RunStart {
+            pipeline: UNKNOWN.to_owned(),
+            stage: UNKNOWN.to_owned(),
+            name,
+            command: String::new(),
+            git_repo: None,
+            git_commit: None,
+        },
+    }
+}
+
+fn writer_facts(writer: WriterId, log: &LogContents) -> Option<WriterFacts> {
+    let (first, last) = (log.lines.first()?, log.lines.last()?);
+    let start = start_of(log);
+    let process = start.map_or_else(
+        || ProcessInfo { host: UNKNOWN.to_owned(), boot_id: String::new(), pid: 0, pid_start: 0 },
+        |started| started.process.clone(),
+    );
+    let mut facts = WriterFacts {
+        info: WriterInfo {
+            writer,
+            process,
+            state: RunState::Running,
+            started: first.time,
+            last_event: last.time,
+            version: start.map_or_else(String::new, |started| started.version.clone()),
+            waits: 0,
+            drops: 0,
+        },
+        rows: 0,
+    };
+    for line in &log.lines {
+        match &line.event {
+            Event::Recovered { .. } if facts.info.state == RunState::Running => facts.info.state = RunState::Died,
+            Event::WriterFinished { state, rows, waits, drops } => {
+                facts.info.state = match state {
+                    FinishState::Finished => RunState::Finished,
+                    FinishState::Failed => RunState::Failed,
+                };
+                (facts.rows, facts.info.waits, facts.info.drops) = (*rows, *waits, *drops);
+            }
+            _ => {}
+        }
+    }
+    Some(facts)
+}
+
+/// Whether a path from a log can be joined to the run folder without leaving it.
+fn stays_inside(file: &str) -> bool {
+    let mut components = Path::new(file).components().peekable();
+    components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
+}
+
+fn content_reference(writer: WriterId, line: &EventLine, event: &ArtifactEvent) -> Reference {
+    let location = if event.stored {
+        Layout::new("").object(event.hash).to_string_lossy().into_owned()
+    } else {
+        event.name.clone()
+    };
+    Reference {
+        writer: writer.to_string(),
+        n: clamp(line.n),
+        time: line.time,
+        artifact_type: event.artifact_type.clone(),
+        uri: event.hash.to_string(),
+        scope: String::new(),
+        direction: event.direction,
+        name: format!("{}:{}", event.name, event.hash),
+        location,
+        bytes: Some(clamp(event.bytes)),
+        version: None,
+        properties: event.properties.clone(),
+    }
+}
+
+/// CMF's form: a set of final values is an artifact of its own, named `<name>:<uuid>:<execution id>`.
+fn metrics_reference(
+    run_id: RunId,
+    writer: WriterId,
+    line: &EventLine,
+    name: &str,
+    metrics: &BTreeMap<String, ParamValue>,
+    ids: Ids,
+) -> Reference {
+    let uri = stable_uuid("metrics", &[&run_id.to_string(), &writer.to_string(), &line.n.to_string()]);
+    Reference {
+        writer: writer.to_string(),
+        n: clamp(line.n),
+        time: line.time,
+        artifact_type: METRICS.to_owned(),
+        name: format!("{name}:{uri}:{}", ids.execution(run_id)),
+        location: name.to_owned(),
+        uri,
+        scope: run_id.to_string(),
+        direction: Direction::Output,
+        bytes: None,
+        version: None,
+        properties: metrics.clone(),
+    }
+}
+
+/// CMF's form: `<path>:<hash>:<execution id>:<uuid>`. A commit that adds no record is the same artifact again.
+fn commit_reference(
+    run_id: RunId,
+    writer: WriterId,
+    line: &EventLine,
+    commit: &MetricsCommitted,
+    ids: Ids,
+) -> Reference {
+    let layout = Layout::new("");
+    let folder = match MetricsName::try_new(&commit.metrics_name) {
+        Ok(name) => layout.segments(run_id, &name),
+        Err(_) => layout.run(run_id).join(&commit.metrics_name),
+    };
+    let location = folder.to_string_lossy().into_owned();
+    let identity = commit.identity;
+    let uuid = stable_uuid("step metrics", &[&run_id.to_string(), &writer.to_string(), &line.n.to_string()]);
+    let segments: Vec<_> = commit.segments.iter().map(u64::to_string).collect();
+    let properties = BTreeMap::from([
+        ("metrics_name".to_owned(), ParamValue::Text(commit.metrics_name.clone())),
+        ("version".to_owned(), ParamValue::Int(commit.version.into())),
+        ("rows".to_owned(), ParamValue::Int(clamp(commit.rows))),
+        ("writer".to_owned(), ParamValue::Text(writer.to_string())),
+        ("segments".to_owned(), ParamValue::Text(segments.join(","))),
+    ]);
+    Reference {
+        writer: writer.to_string(),
+        n: clamp(line.n),
+        time: line.time,
+        artifact_type: STEP_METRICS.to_owned(),
+        uri: identity.to_string(),
+        scope: format!("{run_id}/{}", commit.metrics_name),
+        direction: Direction::Output,
+        name: format!("{location}:{identity}:{}:{uuid}", ids.execution(run_id)),
+        location,
+        bytes: None,
+        version: Some(commit.version.into()),
+        properties,
+    }
+}

@@ -1,0 +1,386 @@
+//! Reading the catalog as it is at one moment.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::types::Type as SqlType;
+use rusqlite::{Connection, Row};
+
+use super::connection::{Catalog, Place, failed, open_read_only_file};
+use super::mlmd::{direction, typed_value};
+use crate::error::Result;
+use crate::events::{
+    Extreme, GapEvent, GapKind, MetricStats, MetricsCommitted, ParamValue, PlacedValue, ProcessInfo, Watermark,
+};
+use crate::ids::{RunId, WriterId};
+use crate::layout::Layout;
+use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, RunInfo, RunState, SegmentInfo, WriterInfo};
+
+/// The catalog at one moment: later changes are not seen. `Send` and `Sync`; calls from several threads take turns.
+#[derive(Debug)]
+pub struct CatalogSnapshot {
+    connection: Arc<Mutex<Connection>>,
+    place: Place,
+    layout: Layout,
+}
+
+/// One commit of a metrics name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsCommitInfo {
+    /// The run.
+    pub run_id: RunId,
+    /// The writer.
+    pub writer: WriterId,
+    /// When it was committed; nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// Id of its artifact in the catalog.
+    pub artifact_id: i64,
+    /// What was committed.
+    pub commit: MetricsCommitted,
+}
+
+impl Catalog {
+    /// The catalog as it is now. Call [`Catalog::refresh`] first to have what the event logs say now.
+    ///
+    /// # Errors
+    /// [`crate::Error::Catalog`], [`crate::Error::Damaged`].
+    pub fn snapshot(&self, layout: &Layout) -> Result<CatalogSnapshot> {
+        let connection = match &self.place {
+            Place::Memory => Arc::clone(&self.connection),
+            Place::File { path } | Place::ReadOnlyFile { path } => {
+                let open = || {
+                    let connection = open_read_only_file(path)?;
+                    // A read transaction begins with its first read.
+                    connection.execute_batch("BEGIN")?;
+                    connection.query_row("SELECT value FROM stepwell_meta", [], |_| Ok(()))?;
+                    Ok(connection)
+                };
+                Arc::new(Mutex::new(open().map_err(failed("read", path))?))
+            }
+        };
+        Ok(CatalogSnapshot { connection, place: self.place.clone(), layout: layout.clone() })
+    }
+}
+
+impl CatalogSnapshot {
+    /// All runs, ordered by start time, then id. The state is what the event logs say: a run whose process was killed is
+    /// [`RunState::Running`] until it is recovered.
+    ///
+    /// # Errors
+    /// [`crate::Error::Catalog`], [`crate::Error::Damaged`], as for every method here.
+    pub fn runs(&self) -> Result<Vec<RunInfo>> {
+        let mut params: BTreeMap<String, BTreeMap<String, ParamValue>> = BTreeMap::new();
+        for (run, name, value) in self.rows("SELECT run_id, name, kind, value FROM stepwell_param", |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, typed_value(row, 2)?))
+        })? {
+            params.entry(run).or_default().insert(name, value);
+        }
+        let mut tags: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for (run, name, value) in self.rows("SELECT run_id, name, value FROM stepwell_tag", |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
+        })? {
+            tags.entry(run).or_default().insert(name, value);
+        }
+        let mut writers = self.writers()?;
+        self.rows(
+            "SELECT run_id, pipeline, stage, name, state, started, ended FROM stepwell_run ORDER BY started, run_id",
+            |row| {
+                let run: String = row.get(0)?;
+                Ok(RunInfo {
+                    run_id: parsed(row, 0)?,
+                    pipeline: row.get(1)?,
+                    stage: row.get(2)?,
+                    name: row.get(3)?,
+                    state: run_state(row, 4)?,
+                    started: row.get(5)?,
+                    ended: row.get(6)?,
+                    params: params.remove(&run).unwrap_or_default(),
+                    tags: tags.remove(&run).unwrap_or_default(),
+                    writers: writers.remove(&run).unwrap_or_default(),
+                })
+            },
+        )
+    }
+
+    fn writers(&self) -> Result<BTreeMap<String, Vec<WriterInfo>>> {
+        let rows = self.rows(
+            "SELECT run_id, writer, host, boot_id, pid, pid_start, state, started, last_event, version, waits, drops
+             FROM stepwell_writer",
+            |row| {
+                let process = ProcessInfo {
+                    host: row.get(2)?,
+                    boot_id: row.get(3)?,
+                    pid: row.get(4)?,
+                    pid_start: unsigned(row, 5)?,
+                };
+                let writer = WriterInfo {
+                    writer: parsed(row, 1)?,
+                    process,
+                    state: run_state(row, 6)?,
+                    started: row.get(7)?,
+                    last_event: row.get(8)?,
+                    version: row.get(9)?,
+                    waits: unsigned(row, 10)?,
+                    drops: unsigned(row, 11)?,
+                };
+                Ok((row.get::<_, String>(0)?, writer))
+            },
+        )?;
+        let mut writers: BTreeMap<String, Vec<WriterInfo>> = BTreeMap::new();
+        for (run, writer) in rows {
+            writers.entry(run).or_default().push(writer);
+        }
+        for writers in writers.values_mut() {
+            writers.sort_by_key(|writer| writer.writer);
+        }
+        Ok(writers)
+    }
+
+    /// Committed segments with what they hold of each metric, ordered by (run, writer, number).
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        let mut metrics: BTreeMap<i64, Vec<MetricStats>> = BTreeMap::new();
+        for (segment, stats) in self.rows(
+            "SELECT segment_id, metric, count, non_finite, min_bits, min_step, max_bits, max_step, first_step, first_time,
+                 first_seq, first_bits, last_step, last_time, last_seq, last_bits, sum_bits FROM stepwell_segment_metric",
+            |row| Ok((row.get::<_, i64>(0)?, metric_stats(row)?)),
+        )? {
+            metrics.entry(segment).or_default().push(stats);
+        }
+        let mut segments = self.rows(
+            "SELECT id, run_id, writer, n, metrics_name, file, blake3, bytes, rows, time_min, time_max FROM stepwell_segment",
+            |row| {
+                let run_id = parsed(row, 1)?;
+                let mut metrics = metrics.remove(&row.get(0)?).unwrap_or_default();
+                metrics.sort_by(|a, b| a.metric.cmp(&b.metric));
+                Ok(SegmentInfo {
+                    run_id,
+                    writer: parsed(row, 2)?,
+                    n: unsigned(row, 3)?,
+                    metrics_name: row.get(4)?,
+                    path: self.layout.run(run_id).join(row.get::<_, String>(5)?),
+                    blake3: parsed(row, 6)?,
+                    bytes: unsigned(row, 7)?,
+                    rows: unsigned(row, 8)?,
+                    time_min: row.get(9)?,
+                    time_max: row.get(10)?,
+                    metrics,
+                })
+            },
+        )?;
+        segments.sort_by(|a, b| (a.run_id, a.writer, a.n, &a.path).cmp(&(b.run_id, b.writer, b.n, &b.path)));
+        Ok(segments)
+    }
+
+    /// For each writer and ring, how many records are in segments: every record of a journal below is, every other is not.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub fn watermarks(&self) -> Result<BTreeMap<(RunId, WriterId), Vec<Watermark>>> {
+        let mut watermarks: BTreeMap<(RunId, WriterId), Vec<Watermark>> = BTreeMap::new();
+        let sql = "SELECT run_id, writer, ring, committed FROM stepwell_watermark ORDER BY run_id, writer, ring";
+        for (key, watermark) in self.rows(sql, |row| {
+            let watermark = Watermark { ring: row.get(2)?, committed: unsigned(row, 3)? };
+            Ok(((parsed(row, 0)?, parsed(row, 1)?), watermark))
+        })? {
+            watermarks.entry(key).or_default().push(watermark);
+        }
+        Ok(watermarks)
+    }
+
+    /// All artifacts, ordered by creation time, then id. Properties are those the runs gave, with their types; of final
+    /// metrics their values; of committed metrics what was committed.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
+        let mut properties: BTreeMap<i64, BTreeMap<String, ParamValue>> = BTreeMap::new();
+        // In the order of uses: a later one replaces what an earlier one said.
+        for (artifact, name, value) in self.rows(
+            "SELECT reference.artifact_id, property.name, property.kind, property.value
+             FROM stepwell_reference AS reference JOIN stepwell_reference_property AS property USING (run_id, writer, n)
+             ORDER BY reference.artifact_id, reference.time, reference.run_id, reference.writer, reference.n",
+            |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, typed_value(row, 2)?)),
+        )? {
+            properties.entry(artifact).or_default().insert(name, value);
+        }
+        let mut facts: BTreeMap<i64, (Option<u64>, Option<u32>)> = BTreeMap::new();
+        for (artifact, bytes, version) in self.rows(
+            "SELECT artifact_id, max(bytes), max(version) FROM stepwell_reference GROUP BY artifact_id",
+            |row| {
+                let bytes: Option<i64> = row.get(1)?;
+                Ok((row.get::<_, i64>(0)?, bytes.map(i64::cast_unsigned), row.get(2)?))
+            },
+        )? {
+            facts.insert(artifact, (bytes, version));
+        }
+        self.rows(
+            "SELECT artifact.id, type.name, artifact.name, artifact.uri, artifact.create_time_since_epoch
+             FROM Artifact AS artifact JOIN Type AS type ON type.id = artifact.type_id
+             ORDER BY artifact.create_time_since_epoch, artifact.id",
+            |row| {
+                let id = row.get(0)?;
+                let (bytes, version) = facts.remove(&id).unwrap_or_default();
+                Ok(ArtifactInfo {
+                    id,
+                    artifact_type: row.get(1)?,
+                    name: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                    uri: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+                    bytes,
+                    version,
+                    created_millis: row.get(4)?,
+                    properties: properties.remove(&id).unwrap_or_default(),
+                })
+            },
+        )
+    }
+
+    /// All edges between runs and artifacts, ordered by time, run, artifact.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub fn lineage(&self) -> Result<Vec<LineageEdge>> {
+        self.rows(
+            "SELECT run.run_id, event.artifact_id, event.type, event.milliseconds_since_epoch AS time
+             FROM Event AS event JOIN stepwell_run AS run ON run.execution_id = event.execution_id
+             ORDER BY time, run.run_id, event.artifact_id, event.type",
+            |row| {
+                Ok(LineageEdge {
+                    run_id: parsed(row, 0)?,
+                    artifact_id: row.get(1)?,
+                    direction: direction(row.get(2)?),
+                    time_millis: row.get::<_, Option<i64>>(3)?.unwrap_or_default(),
+                })
+            },
+        )
+    }
+
+    /// All losses that were told, damaged lines of event logs among them, ordered by run, writer, time.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub fn gaps(&self) -> Result<Vec<GapInfo>> {
+        let mut gaps = self.rows(
+            "SELECT run_id, writer, time, kind, ring, records, detail FROM stepwell_gap
+             ORDER BY run_id, writer, time, origin, position",
+            |row| {
+                Ok(GapInfo {
+                    run_id: parsed(row, 0)?,
+                    writer: parsed(row, 1)?,
+                    time: row.get(2)?,
+                    gap: GapEvent {
+                        kind: gap_kind(row, 3)?,
+                        ring: row.get(4)?,
+                        records: unsigned(row, 5)?,
+                        detail: row.get(6)?,
+                    },
+                })
+            },
+        )?;
+        gaps.sort_by_key(|gap| (gap.run_id, gap.writer, gap.time));
+        Ok(gaps)
+    }
+
+    /// All commits of metrics names, ordered by run, writer, time.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub fn metrics_commits(&self) -> Result<Vec<MetricsCommitInfo>> {
+        let mut commits = self.rows(
+            "SELECT run_id, writer, time, artifact_id, metrics_name, version, identity, rows, segments
+             FROM stepwell_metrics_commit ORDER BY run_id, writer, n",
+            |row| {
+                let segments: String = row.get(8)?;
+                let segments = segments.split(',').filter(|n| !n.is_empty()).map(str::parse).collect::<Result<_, _>>();
+                Ok(MetricsCommitInfo {
+                    run_id: parsed(row, 0)?,
+                    writer: parsed(row, 1)?,
+                    time: row.get(2)?,
+                    artifact_id: row.get(3)?,
+                    commit: MetricsCommitted {
+                        metrics_name: row.get(4)?,
+                        version: row.get(5)?,
+                        identity: parsed(row, 6)?,
+                        rows: unsigned(row, 7)?,
+                        segments: segments.map_err(|error| unreadable(8, error))?,
+                    },
+                })
+            },
+        )?;
+        commits.sort_by_key(|commit| (commit.run_id, commit.writer, commit.time));
+        Ok(commits)
+    }
+
+    fn rows<T>(&self, sql: &str, mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection
+            .prepare(sql)
+            .and_then(|mut select| select.query_map([], |row| read(row))?.collect())
+            .map_err(failed("read", self.place.path()))
+    }
+}
+
+fn metric_stats(row: &Row<'_>) -> rusqlite::Result<MetricStats> {
+    let float = |column| row.get::<_, i64>(column).map(|bits| f64::from_bits(bits.cast_unsigned()));
+    let extreme = |column| -> rusqlite::Result<Option<Extreme>> {
+        let (bits, step): (Option<i64>, Option<i64>) = (row.get(column)?, row.get(column + 1)?);
+        Ok(bits.zip(step).map(|(bits, step)| Extreme { value: f64::from_bits(bits.cast_unsigned()), step }))
+    };
+    let placed = |column: usize| -> rusqlite::Result<PlacedValue> {
+        Ok(PlacedValue {
+            step: row.get(column)?,
+            time: row.get(column + 1)?,
+            seq: row.get(column + 2)?,
+            value: float(column + 3)?,
+        })
+    };
+    Ok(MetricStats {
+        metric: row.get(1)?,
+        count: unsigned(row, 2)?,
+        non_finite: unsigned(row, 3)?,
+        min: extreme(4)?,
+        max: extreme(6)?,
+        first: placed(8)?,
+        last: placed(12)?,
+        sum: float(16)?,
+    })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+/// A text column that is an id or a hash.
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, SqlType::Text, Box::new(error))
+}
+
+fn run_state(row: &Row<'_>, column: usize) -> rusqlite::Result<RunState> {
+    let text = row.get_ref(column)?.as_str()?;
+    [RunState::Running, RunState::Finished, RunState::Failed, RunState::Died]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| rusqlite::Error::InvalidColumnType(column, text.to_owned(), SqlType::Text))
+}
+
+fn gap_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<GapKind> {
+    use GapKind::{DamagedEvent, DamagedSlot, MissingSlots, RingFull, UndefinedMetric};
+    let text = row.get_ref(column)?.as_str()?;
+    [RingFull, DamagedSlot, MissingSlots, UndefinedMetric, DamagedEvent]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| rusqlite::Error::InvalidColumnType(column, text.to_owned(), SqlType::Text))
+}

@@ -1,0 +1,465 @@
+//! Bringing the catalog up to date with the event logs, and building it anew.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::apply::{Applier, Failure, Outcome};
+use super::connection::{
+    Catalog, belongs_to_another, configure, create_temp, failed, lock_folder, place_file, remove_database, sync_file,
+    tables,
+};
+use super::digest::{LogPosition, RunDigest, clamp, digest};
+use super::ids::{ID_BITS, Ids, SALT_MAX, SEQUENCE_START};
+use super::mlmd::FIXED_TYPE_MAX;
+use crate::error::{Error, Result};
+use crate::event_log::{LogContents, read_log, writers_of};
+use crate::ids::{RunId, WriterId};
+use crate::layout::Layout;
+
+/// Runs applied in one transaction: enough that its cost does not count, few enough that other processes get their turn.
+const RUNS_PER_TRANSACTION: usize = 256;
+/// A folder that changed less than this ago may change again without its time changing: file systems keep times in steps.
+const FOLDER_TIME_SETTLES: Duration = Duration::from_secs(2);
+
+/// What a refresh did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefreshReport {
+    /// Runs whose rows were written anew.
+    pub runs_changed: u64,
+    /// Runs whose folder is gone, so that their rows went.
+    pub runs_removed: u64,
+    /// Event lines read.
+    pub events_read: u64,
+    /// Lines that could not be read, of the runs that changed. They are rows of `gaps`, too.
+    pub damaged: Vec<DamagedLine>,
+}
+
+/// A line of an event log that is not indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedLine {
+    /// The event log.
+    pub path: PathBuf,
+    /// Byte offset of the line; 0 when the fault is not one of a line's form.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub fault: String,
+}
+
+/// What `reindex` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReindexReport {
+    /// Runs indexed.
+    pub runs: u64,
+    /// Event lines read.
+    pub events: u64,
+    /// Lines that could not be read: file and fault.
+    pub damaged: Vec<(PathBuf, String)>,
+}
+
+/// What a look at the run folders found.
+#[derive(Debug, Default)]
+struct Scan {
+    changed: Vec<ChangedRun>,
+    removed: Vec<RunId>,
+    /// Runs without a change whose folder time can be kept now.
+    settled: Vec<(RunId, i64)>,
+}
+
+#[derive(Debug)]
+struct ChangedRun {
+    run_id: RunId,
+    /// Seen before its logs were; 0 when it says nothing.
+    folder_time: i64,
+    /// What the catalog had read of its logs.
+    known: Vec<KnownLog>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KnownLog {
+    writer: String,
+    bytes: i64,
+    complete_bytes: i64,
+}
+
+impl From<&LogPosition> for KnownLog {
+    fn from(log: &LogPosition) -> Self {
+        Self { writer: log.writer.to_string(), bytes: log.bytes, complete_bytes: log.complete_bytes }
+    }
+}
+
+/// Why a refresh failed.
+#[derive(Debug)]
+enum RefreshError {
+    Rows(Failure),
+    Logs(Error),
+}
+
+impl From<rusqlite::Error> for RefreshError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Rows(Failure::Sql(error))
+    }
+}
+
+impl From<Failure> for RefreshError {
+    fn from(failure: Failure) -> Self {
+        Self::Rows(failure)
+    }
+}
+
+impl From<Error> for RefreshError {
+    fn from(error: Error) -> Self {
+        Self::Logs(error)
+    }
+}
+
+impl RefreshError {
+    fn at(self, action: &'static str, path: &Path) -> Error {
+        match self {
+            Self::Logs(error) => error,
+            Self::Rows(Failure::Sql(error)) => failed(action, path)(error),
+            Self::Rows(Failure::IdsMeet) => Error::Damaged {
+                path: path.to_owned(),
+                fault: format!("it holds too many rows: two of them have the same id under each of {SALT_MAX} salts"),
+            },
+        }
+    }
+}
+
+impl Catalog {
+    /// Brings the catalog up to date with the event logs of `layout`, which must be the store's it was opened for. Any number
+    /// of processes and threads may do so at once.
+    ///
+    /// # Cost
+    /// One listing of `runs/`, one `stat` of each run folder, one of each event log of a run that is not closed; then all
+    /// logs of the runs that changed are read.
+    ///
+    /// # Errors
+    /// [`Error::NewerFormat`] when a newer Stepwell wrote an event log; [`Error::Catalog`] (which is retryable when another
+    /// process kept the catalog locked), [`Error::Damaged`], [`Error::Io`].
+    pub fn refresh(&mut self, layout: &Layout) -> Result<RefreshReport> {
+        self.reopen_if_replaced(layout)?;
+        let path = self.place.path().to_owned();
+        let found = self.with(|connection| scan(connection, layout)).map_err(|error| error.at("read", &path))?;
+        let changes_rows = !found.changed.is_empty() || !found.removed.is_empty();
+        if !changes_rows && (found.settled.is_empty() || !self.place.is_writable()) {
+            return Ok(RefreshReport::default());
+        }
+        if !self.place.is_writable() {
+            self.copy_to_memory()?;
+        }
+        let bits = self.id_bits;
+        let connection = self.connection_mut()?;
+        match apply_scan(connection, layout, &found, bits) {
+            Err(RefreshError::Rows(Failure::IdsMeet)) => rebuild_rows(connection, layout, bits),
+            other => other,
+        }
+        .map_err(|error| error.at("update", &path))
+    }
+
+    /// Builds the catalog of a store anew from its event logs: within the file, so that whoever has it open goes on with the
+    /// new rows; a file that is damaged is replaced.
+    ///
+    /// # Errors
+    /// As [`Catalog::refresh`]. A file that belongs to another application or a newer Stepwell is left alone.
+    pub fn rebuild(layout: &Layout) -> Result<ReindexReport> {
+        let path = layout.catalog();
+        let rebuilt = Self::open(layout).and_then(|mut catalog| {
+            let connection = catalog.connection_mut()?;
+            check_soundness(connection, &path)?;
+            rebuild_rows(connection, layout, ID_BITS).map_err(|error| error.at("rebuild", &path))
+        });
+        let report = match rebuilt {
+            Err(Error::Damaged { .. }) if !belongs_to_another(&path) => rebuild_beside(layout)?,
+            other => other?,
+        };
+        let damaged =
+            report.damaged.into_iter().map(|line| (line.path, format!("byte {}: {}", line.offset, line.fault)));
+        Ok(ReindexReport { runs: report.runs_changed, events: report.events_read, damaged: damaged.collect() })
+    }
+}
+
+fn check_soundness(connection: &Connection, path: &Path) -> Result<()> {
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("check", path))?;
+    if verdict == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), fault: verdict }) }
+}
+
+/// Builds a new file and puts it in the place of a damaged one.
+fn rebuild_beside(layout: &Layout) -> Result<RefreshReport> {
+    let path = layout.catalog();
+    let temp = create_temp(&path)?;
+    let build = || {
+        let mut connection = Connection::open(&temp).map_err(failed("open", &temp))?;
+        configure(&connection).map_err(failed("open", &temp))?;
+        let report = rebuild_rows(&mut connection, layout, ID_BITS).map_err(|error| error.at("rebuild", &path))?;
+        // Closing copies the write-ahead log into the file.
+        connection.close().map_err(|(_, error)| failed("close", &temp)(error))?;
+        sync_file(&temp)?;
+        let _lock = lock_folder(&path);
+        place_file(&temp, &path)?;
+        Ok(report)
+    };
+    build().inspect_err(|_| remove_database(&temp))
+}
+
+/// Looks for runs whose logs are not as the catalog knows them.
+fn scan(connection: &Connection, layout: &Layout) -> Result<Scan, RefreshError> {
+    let mut unseen: HashMap<RunId, (i64, bool)> = connection
+        .prepare_cached("SELECT run_id, folder_time, closed FROM stepwell_scan")?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?))))?
+        .filter_map(|row| row.map(|(run, state)| run.parse().ok().map(|run| (run, state))).transpose())
+        .collect::<Result<_, _>>()?;
+    let mut found = Scan::default();
+    for run_id in list_runs(layout)? {
+        let Some(folder_time) = folder_time(&layout.run(run_id))? else { continue };
+        let cached = unseen.remove(&run_id);
+        // New logs change the folder, and nothing is added to the logs of a closed run.
+        if folder_time != 0 && cached == Some((folder_time, true)) {
+            continue;
+        }
+        let known = known_logs(connection, run_id)?;
+        if has_changed(layout, run_id, &known)? {
+            found.changed.push(ChangedRun { run_id, folder_time, known });
+        } else if folder_time != 0 && cached.is_some_and(|(time, closed)| closed && time != folder_time) {
+            found.settled.push((run_id, folder_time));
+        }
+    }
+    found.removed.extend(unseen.into_keys());
+    Ok(found)
+}
+
+/// The runs of a store, by their folders; sorted.
+fn list_runs(layout: &Layout) -> Result<Vec<RunId>> {
+    let folder = layout.runs();
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::io("list the runs in", &folder))?,
+    };
+    let mut runs = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io("list the runs in", &folder))?.file_name();
+        let run: Option<RunId> = name.to_str().and_then(|name| name.parse().ok());
+        runs.extend(run.filter(|run| name.to_str() == Some(run.to_string().as_str())));
+    }
+    runs.sort_unstable();
+    Ok(runs)
+}
+
+/// When a run folder changed last, in nanoseconds; 0 when that is too recent to rely on, `None` when it is no folder.
+fn folder_time(folder: &Path) -> Result<Option<i64>> {
+    let metadata = match std::fs::metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(Error::io("look at the run folder", folder))?,
+    };
+    if !metadata.is_dir() {
+        return Ok(None);
+    }
+    let changed = metadata.modified().map_err(Error::io("look at the run folder", folder))?;
+    let settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > FOLDER_TIME_SETTLES);
+    let nanos = changed.duration_since(UNIX_EPOCH).ok().and_then(|time| i64::try_from(time.as_nanos()).ok());
+    Ok(Some(nanos.filter(|_| settled).unwrap_or(0)))
+}
+
+fn known_logs(connection: &Connection, run_id: RunId) -> rusqlite::Result<Vec<KnownLog>> {
+    connection
+        .prepare_cached("SELECT writer, bytes, complete_bytes FROM stepwell_log WHERE run_id = ?1 ORDER BY writer")?
+        .query_map([run_id.to_string()], |row| {
+            Ok(KnownLog { writer: row.get(0)?, bytes: row.get(1)?, complete_bytes: row.get(2)? })
+        })?
+        .collect()
+}
+
+/// Whether the logs of a run are not those that were read.
+fn has_changed(layout: &Layout, run_id: RunId, known: &[KnownLog]) -> Result<bool> {
+    let Some(writers) = found(writers_of(layout, run_id))? else { return Ok(!known.is_empty()) };
+    if writers.len() != known.len() {
+        return Ok(true);
+    }
+    for writer in writers {
+        let path = layout.events(run_id, writer);
+        let text = writer.to_string();
+        let Some(log) = known.iter().find(|log| log.writer == text) else { return Ok(true) };
+        let metadata = std::fs::metadata(&path).map_err(Error::io("look at the event log", &path));
+        let Some(metadata) = found(metadata)? else { return Ok(true) };
+        if clamp(metadata.len()) != log.bytes {
+            return Ok(true);
+        }
+        // A line that was cut off may have been replaced by others of the same length.
+        if log.complete_bytes != log.bytes && clamp(read_log(&path)?.complete_bytes) != log.complete_bytes {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `None` for what is not there: a run may be deleted while it is looked at.
+fn found<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads all logs of a run; `None` when its folder is gone.
+fn read_run(layout: &Layout, run_id: RunId, ids: Ids) -> Result<Option<RunDigest>> {
+    let Some(writers) = found(writers_of(layout, run_id))? else { return Ok(None) };
+    let mut logs: Vec<(WriterId, LogContents)> = Vec::with_capacity(writers.len());
+    for writer in writers {
+        logs.extend(found(read_log(&layout.events(run_id, writer)))?.map(|log| (writer, log)));
+    }
+    Ok(Some(digest(run_id, logs, ids)))
+}
+
+fn read_ids(connection: &Connection, bits: u32) -> rusqlite::Result<Ids> {
+    let salt = connection.query_row("SELECT value FROM stepwell_meta WHERE key = 'id_salt'", [], |row| row.get(0))?;
+    Ok(Ids { salt, bits })
+}
+
+fn apply_scan(
+    connection: &mut Connection,
+    layout: &Layout,
+    found: &Scan,
+    bits: u32,
+) -> Result<RefreshReport, RefreshError> {
+    let mut report = RefreshReport::default();
+    if !found.removed.is_empty() || !found.settled.is_empty() {
+        apply_gone(connection, layout, found, bits, &mut report)?;
+    }
+    for runs in found.changed.chunks(RUNS_PER_TRANSACTION) {
+        let ids = read_ids(connection, bits)?;
+        // Reading takes longer than writing rows: it is done before other processes are held off.
+        let digests = runs.iter().map(|run| read_run(layout, run.run_id, ids)).collect::<Result<Vec<_>>>()?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let ids_now = read_ids(&transaction, bits)?;
+        let mut applier = Applier::new(&transaction, ids_now);
+        for (run, digest) in runs.iter().zip(digests) {
+            let known = known_logs(&transaction, run.run_id)?;
+            let digest = if known == run.known && ids == ids_now {
+                digest
+            } else {
+                // Another process was here since. Its logs may be newer than ours: only what is read now is sure not to be
+                // older.
+                let digest = read_run(layout, run.run_id, ids_now)?;
+                if digest.as_ref().is_some_and(|digest| is_known(digest, &known)) {
+                    continue;
+                }
+                digest
+            };
+            match digest {
+                Some(digest) => apply_run(&mut applier, layout, &digest, run.folder_time, &mut report)?,
+                None => applier.remove(run.run_id)?,
+            }
+        }
+        applier.settle()?;
+        transaction.commit()?;
+    }
+    Ok(report)
+}
+
+fn is_known(digest: &RunDigest, known: &[KnownLog]) -> bool {
+    let mut logs: Vec<_> = digest.logs.iter().map(KnownLog::from).collect();
+    logs.sort_by(|a, b| a.writer.cmp(&b.writer));
+    logs == known
+}
+
+fn apply_gone(
+    connection: &mut Connection,
+    layout: &Layout,
+    found: &Scan,
+    bits: u32,
+    report: &mut RefreshReport,
+) -> Result<(), RefreshError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut applier = Applier::new(&transaction, read_ids(&transaction, bits)?);
+    for run_id in &found.removed {
+        if !layout.run(*run_id).exists() {
+            applier.remove(*run_id)?;
+            report.runs_removed += 1;
+        }
+    }
+    applier.settle()?;
+    for (run_id, folder_time) in &found.settled {
+        let sql = "UPDATE stepwell_scan SET folder_time = ?2 WHERE run_id = ?1 AND closed";
+        applier.run(sql, params![run_id.to_string(), folder_time])?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn apply_run(
+    applier: &mut Applier<'_>,
+    layout: &Layout,
+    digest: &RunDigest,
+    folder_time: i64,
+    report: &mut RefreshReport,
+) -> Outcome {
+    applier.apply(digest)?;
+    applier.run(
+        "INSERT OR REPLACE INTO stepwell_scan VALUES (?1, ?2, ?3)",
+        params![digest.run_id.to_string(), folder_time, digest.closed],
+    )?;
+    report.runs_changed += 1;
+    report.events_read += digest.logs.iter().map(|log| log.lines.cast_unsigned()).sum::<u64>();
+    report.damaged.extend(digest.faults.iter().map(|(writer, fault)| DamagedLine {
+        path: layout.events(digest.run_id, *writer),
+        offset: fault.offset,
+        fault: fault.fault.clone(),
+    }));
+    Ok(())
+}
+
+/// Removes all rows and applies every run, in one transaction.
+fn rebuild_rows(connection: &mut Connection, layout: &Layout, bits: u32) -> Result<RefreshReport, RefreshError> {
+    let mut salt = 0;
+    loop {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match rebuild_with(&transaction, layout, Ids { salt, bits }) {
+            Err(RefreshError::Rows(Failure::IdsMeet)) if salt + 1 < SALT_MAX => {
+                transaction.rollback()?;
+                salt += 1;
+            }
+            Err(error) => return Err(error),
+            Ok(report) => {
+                transaction.commit()?;
+                return Ok(report);
+            }
+        }
+    }
+}
+
+fn rebuild_with(transaction: &Transaction<'_>, layout: &Layout, ids: Ids) -> Result<RefreshReport, RefreshError> {
+    remove_all_rows(transaction, ids.salt)?;
+    let mut report = RefreshReport::default();
+    let mut applier = Applier::new(transaction, ids);
+    for (index, run_id) in list_runs(layout)?.into_iter().enumerate() {
+        let Some(folder_time) = folder_time(&layout.run(run_id))? else { continue };
+        if let Some(digest) = read_run(layout, run_id, ids)?.filter(|digest| !digest.logs.is_empty()) {
+            apply_run(&mut applier, layout, &digest, folder_time, &mut report)?;
+        }
+        if index % RUNS_PER_TRANSACTION == RUNS_PER_TRANSACTION - 1 {
+            applier.settle()?;
+        }
+    }
+    applier.settle()?;
+    Ok(report)
+}
+
+fn remove_all_rows(transaction: &Transaction<'_>, salt: u32) -> rusqlite::Result<()> {
+    for table in tables(transaction)? {
+        let rows = match table.as_str() {
+            "MLMDEnv" | "sqlite_sequence" | "stepwell_meta" => continue,
+            "Type" => format!("id > {FIXED_TYPE_MAX}"),
+            "TypeProperty" => format!("type_id > {FIXED_TYPE_MAX}"),
+            _ => "true".to_owned(),
+        };
+        transaction.execute(&format!("DELETE FROM {table} WHERE {rows}"), [])?;
+    }
+    transaction.execute("UPDATE sqlite_sequence SET seq = ?1", [SEQUENCE_START])?;
+    transaction.execute("UPDATE stepwell_meta SET value = ?1 WHERE key = 'id_salt'", [salt])?;
+    Ok(())
+}

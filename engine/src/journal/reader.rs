@@ -1,0 +1,171 @@
+//! Reading a journal without mapping it: by recovery, and by queries while its writer is alive. Never writes.
+//!
+//! System calls read the page cache that the writer's mapping shares, so a record is visible the moment its call
+//! returned; a file truncated under the reader is an error here, where a mapping would be a signal.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::journal::definitions::{self, Definition};
+use crate::journal::header::{DROPS_OFFSET, FIXED_BYTES, Header, u64_at};
+use crate::ring::{RECORD_BYTES, Record, SlotContent};
+
+/// Slots read with one system call.
+const CHUNK_SLOTS: u64 = 8192;
+
+/// A journal opened for reading.
+pub(crate) struct JournalImage {
+    pub header: Header,
+    pub definitions: Vec<Definition>,
+    /// Records dropped because the ring was full.
+    pub drops: u64,
+    path: PathBuf,
+    file: File,
+}
+
+/// Records found by a scan, and what was not a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Index and record, by rising index.
+    pub records: Vec<(u64, Record)>,
+    /// Slots with a commit word that does not fit them.
+    pub damaged: u64,
+    /// Empty slots in front of the last record: pages that a power cut lost.
+    pub missing: u64,
+    /// First index behind the last record.
+    pub end: u64,
+}
+
+impl JournalImage {
+    /// Opens a journal and reads its header and definitions. `Ok(None)` when the file is gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Damaged`], [`Error::NewerFormat`].
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open the journal", path)(error)),
+        };
+        let file_bytes = file.metadata().map_err(Error::io("open the journal", path))?.len();
+        let mut head = vec![0; FIXED_BYTES.min(file_bytes as usize)];
+        file.read_exact_at(&mut head, 0).map_err(Error::io("read the journal", path))?;
+        let header = Header::decode(&head, file_bytes, path)?;
+        let mut drops = [0; 8];
+        file.read_exact_at(&mut drops, DROPS_OFFSET as u64).map_err(Error::io("read the journal", path))?;
+        let mut image = Self {
+            definitions: Vec::new(),
+            drops: u64_at(&drops, 0),
+            path: path.to_owned(),
+            file,
+            header,
+        };
+        image.read_definitions()?;
+        Ok(Some(image))
+    }
+
+    /// Reads the definitions (again): the writer may have added some since.
+    pub(crate) fn read_definitions(&mut self) -> Result<()> {
+        let mut bytes = Vec::new();
+        let total = self.header.geometry.definitions_bytes as usize;
+        // Definitions are few; reading stops at the first chunk that ends in zeros.
+        let mut chunk = 16 << 10;
+        while bytes.len() < total {
+            let from = bytes.len();
+            bytes.resize((from + chunk).min(total), 0);
+            let offset = (self.header.geometry.definitions_offset() + from) as u64;
+            self.file.read_exact_at(&mut bytes[from..], offset).map_err(Error::io("read the journal", &self.path))?;
+            if bytes.ends_with(&[0; 64]) {
+                break;
+            }
+            chunk *= 4;
+        }
+        self.definitions = definitions::decode_all(&bytes);
+        Ok(())
+    }
+
+    /// Reads the records from index `from` up to the first slot that holds none: what a live writer has logged.
+    ///
+    /// A slot that was recycled for a later lap ends the scan too; the caller sees from the manifest that `from` has
+    /// been committed in the meantime, and scans again.
+    pub(crate) fn scan_live(&self, from: u64) -> Result<Scan> {
+        let mut scan = Scan { end: from, ..Scan::default() };
+        self.for_slots(from, from + self.header.geometry.capacity, |index, content| match content {
+            SlotContent::Valid(record) => {
+                scan.records.push((index, record));
+                scan.end = index + 1;
+                true
+            }
+            _ => false,
+        })?;
+        Ok(scan)
+    }
+
+    /// Reads every record from index `from` on, those behind holes included: what a dead writer left.
+    pub(crate) fn scan_dead(&self, from: u64) -> Result<Scan> {
+        let mut scan = Scan { end: from, ..Scan::default() };
+        let mut empty = 0;
+        self.for_slots(from, from + self.header.geometry.capacity, |index, content| {
+            match content {
+                SlotContent::Valid(record) => {
+                    scan.missing += empty;
+                    empty = 0;
+                    scan.records.push((index, record));
+                    scan.end = index + 1;
+                }
+                SlotContent::Empty | SlotContent::Pending => empty += 1,
+                SlotContent::Mismatch if self.is_older_lap(index) => empty += 1,
+                SlotContent::Mismatch => scan.damaged += 1,
+            }
+            true
+        })?;
+        Ok(scan)
+    }
+
+    /// Whether the slot of `index` holds the record of an earlier lap: committed, and not yet cleared.
+    fn is_older_lap(&self, index: u64) -> bool {
+        let capacity = self.header.geometry.capacity;
+        index.checked_sub(capacity).is_some_and(|older| {
+            self.read_slot(older).is_ok_and(|words| {
+                matches!(Record::read(words, older, self.header.salt), SlotContent::Valid(_))
+            })
+        })
+    }
+
+    fn read_slot(&self, index: u64) -> std::io::Result<[u64; 4]> {
+        let mut bytes = [0; RECORD_BYTES];
+        self.file.read_exact_at(&mut bytes, self.slot_offset(index))?;
+        Ok(words(&bytes))
+    }
+
+    fn slot_offset(&self, index: u64) -> u64 {
+        let slot = index % self.header.geometry.capacity;
+        self.header.geometry.slots_offset() as u64 + slot * RECORD_BYTES as u64
+    }
+
+    fn for_slots(&self, from: u64, to: u64, mut visit: impl FnMut(u64, SlotContent) -> bool) -> Result<()> {
+        let capacity = self.header.geometry.capacity;
+        let mut bytes = vec![0; CHUNK_SLOTS.min(capacity) as usize * RECORD_BYTES];
+        let mut index = from;
+        while index < to {
+            let count = CHUNK_SLOTS.min(to - index).min(capacity - index % capacity);
+            let chunk = &mut bytes[..count as usize * RECORD_BYTES];
+            self.file
+                .read_exact_at(chunk, self.slot_offset(index))
+                .map_err(Error::io("read the journal", &self.path))?;
+            for slot in chunk.chunks_exact(RECORD_BYTES) {
+                if !visit(index, Record::read(words(slot), index, self.header.salt)) {
+                    return Ok(());
+                }
+                index += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn words(slot: &[u8]) -> [u64; 4] {
+    std::array::from_fn(|word| u64_at(slot, word * 8))
+}

@@ -1,0 +1,94 @@
+//! Rows that are in a journal and in no segment, read while their writer may go on.
+//!
+//! The order of reading decides that each row is seen exactly once: the journal first, the manifest after it. A record
+//! that was in the journal when it was read is either above the manifest's watermark, and live, or below, and in a
+//! segment that the manifest names. When the watermark moved while the journal was read, slots may have been cleared
+//! before they were seen; the journal is then read again from there.
+
+use crate::batch::{Batcher, segment_schema};
+use crate::error::Result;
+use crate::event_log::read_log;
+use crate::host::is_alive;
+use crate::ids::{RunId, WriterId};
+use crate::journal::{Definition, JournalImage, Scan};
+use crate::layout::Layout;
+use crate::manifest::Manifest;
+use crate::recovery::journals_of;
+use crate::snapshot::LiveRows;
+
+/// Most times the journals are read again because segments were committed meanwhile.
+const READS_MAX: usize = 64;
+
+/// A writer that has not finished, as seen at one moment.
+pub(crate) struct LiveWriter {
+    pub manifest: Manifest,
+    pub alive: bool,
+    pub rows: Vec<LiveRows>,
+}
+
+/// Reads a writer that has not finished.
+pub(crate) fn read_writer(layout: &Layout, run: RunId, writer: WriterId) -> Result<LiveWriter> {
+    let path = layout.events(run, writer);
+    let mut manifest = Manifest::of(&read_log(&path)?, &path)?;
+    let alive = is_alive(&manifest.started.process, &path)?;
+    for _ in 0..READS_MAX {
+        let scans = scan_journals(layout, &manifest, alive)?;
+        let after = Manifest::of(&read_log(&path)?, &path)?;
+        let moved = after.watermarks != manifest.watermarks;
+        manifest = after;
+        if !moved {
+            let rows = to_rows(&manifest, scans)?;
+            return Ok(LiveWriter { manifest, alive, rows });
+        }
+    }
+    // A sealer that commits faster than the journal is read leaves only what is in segments by now.
+    Ok(LiveWriter { manifest, alive, rows: Vec::new() })
+}
+
+struct RingScan {
+    ring: u32,
+    definitions: Vec<Definition>,
+    scan: Scan,
+}
+
+fn scan_journals(layout: &Layout, manifest: &Manifest, alive: bool) -> Result<Vec<RingScan>> {
+    let (run, writer) = (manifest.started.run_id, manifest.started.writer);
+    let mut scans = Vec::new();
+    for ring in journals_of(layout, run, writer) {
+        let mut image = match JournalImage::open(&layout.journal(run, writer, ring)) {
+            Ok(Some(image)) => image,
+            Ok(None) => continue,
+            // Recovery and `verify` tell of a damaged journal; it does not keep the other rows from being asked.
+            Err(error) if error.is_corruption() => continue,
+            Err(error) => return Err(error),
+        };
+        let from = manifest.watermark(ring);
+        let scan = if alive { image.scan_live(from)? } else { image.scan_dead(from)? };
+        // Definitions are written before the records that use them; read after the records, they cover all of them.
+        image.read_definitions()?;
+        scans.push(RingScan { ring, definitions: image.definitions, scan });
+    }
+    Ok(scans)
+}
+
+fn to_rows(manifest: &Manifest, scans: Vec<RingScan>) -> Result<Vec<LiveRows>> {
+    let (run, writer) = (manifest.started.run_id, manifest.started.writer);
+    let longest = scans.iter().map(|scan| &scan.definitions).max_by_key(|definitions| definitions.len());
+    let definitions = longest.cloned().unwrap_or_default();
+    let mut batcher = Batcher::new(definitions.len());
+    for RingScan { ring, scan, .. } in &scans {
+        for (index, record) in &scan.records {
+            batcher.push(*ring, *index, record);
+        }
+    }
+    let batches = batcher.finish(run, writer, &definitions)?;
+    debug_assert!(batches.iter().all(|batch| batch.batch.schema() == segment_schema()));
+    let live = batches.into_iter().map(|rows| LiveRows {
+        run_id: run,
+        writer,
+        metrics_name: rows.metrics_name,
+        batch: rows.batch,
+        metrics: rows.metrics,
+    });
+    Ok(live.collect())
+}

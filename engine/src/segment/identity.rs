@@ -1,0 +1,198 @@
+//! Identity of a metrics artifact: the BLAKE3 of its records in canonical order, however they lie in files.
+//!
+//! Each metric has a stream of its own: its records by rising (step, sequence number), 32 bytes each: step, sequence
+//! number, time in microseconds, value bits, all little-endian. The identity is the BLAKE3 of a head (a fixed text, the
+//! writer's rank and attempt) and, for each metric by its name's bytes: length of the name, name, number of records,
+//! digest of its stream. Streams per metric let a run that logs by rising steps, as most do, be hashed while its
+//! segments are written; nothing is read back at commit. A metric whose steps went back is read back and merged.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int32Type;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use crate::batch::{MetricColumns, NamedBatch, columns_of};
+use crate::error::{Error, Result};
+use crate::ids::{ContentHash, WriterId};
+
+const HEAD: &[u8] = b"stepwell metrics artifact 1\n";
+/// Rows read at once from each of the segments that are merged.
+const MERGE_ROWS: usize = 4096;
+
+/// Identity of everything one writer logged under one metrics name, as far as it has been added.
+#[derive(Clone, Default)]
+pub(crate) struct Identity {
+    metrics: BTreeMap<String, MetricStream>,
+}
+
+#[derive(Clone, Default)]
+struct MetricStream {
+    hasher: blake3::Hasher,
+    count: u64,
+    last: Option<(i64, i64)>,
+    /// A record came that belongs before one that was hashed already.
+    out_of_order: bool,
+}
+
+impl MetricStream {
+    fn add(&mut self, columns: &MetricColumns) {
+        let Some(end) = columns.len().checked_sub(1) else { return };
+        if self.last.is_some_and(|last| (columns.step[0], columns.seq[0]) <= last) {
+            self.out_of_order = true;
+        }
+        let mut bytes = Vec::with_capacity(columns.len() * 32);
+        for index in 0..columns.len() {
+            bytes.extend(columns.step[index].to_le_bytes());
+            bytes.extend(columns.seq[index].to_le_bytes());
+            bytes.extend(columns.time[index].to_le_bytes());
+            bytes.extend(columns.value[index].to_bits().to_le_bytes());
+        }
+        self.hasher.update(&bytes);
+        self.count += columns.len() as u64;
+        self.last = Some((columns.step[end], columns.seq[end]));
+    }
+}
+
+impl Identity {
+    /// Adds the rows of one segment.
+    pub(crate) fn add(&mut self, rows: &NamedBatch) {
+        for (stats, range) in rows.metrics.iter().zip(&rows.ranges) {
+            let stream = self.metrics.entry(stats.metric.clone()).or_default();
+            stream.add(&columns_of(&rows.batch, range.clone()));
+        }
+    }
+
+    /// Records added.
+    pub(crate) fn rows(&self) -> u64 {
+        self.metrics.values().map(|stream| stream.count).sum()
+    }
+
+    /// The identity of the records added, which are those of `segments`. Reads the segments back only when a metric's
+    /// steps went back between them.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Parquet`] when a segment cannot be read.
+    pub(crate) fn digest(&self, writer: WriterId, segments: &[PathBuf]) -> Result<ContentHash> {
+        if self.metrics.values().any(|stream| stream.out_of_order) {
+            return Ok(merged(segments)?.in_order_digest(writer));
+        }
+        Ok(self.in_order_digest(writer))
+    }
+
+    fn in_order_digest(&self, writer: WriterId) -> ContentHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(HEAD).update(&writer.rank.to_le_bytes()).update(&writer.attempt.to_le_bytes());
+        for (metric, stream) in &self.metrics {
+            hasher.update(&(metric.len() as u32).to_le_bytes()).update(metric.as_bytes());
+            hasher.update(&stream.count.to_le_bytes()).update(stream.hasher.finalize().as_bytes());
+        }
+        hasher.finalize().into()
+    }
+}
+
+/// Number of records and identity of `segments`, all of one writer and metrics name, read from the files alone.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Parquet`].
+pub(crate) fn identity_of_segments(writer: WriterId, segments: &[PathBuf]) -> Result<(u64, ContentHash)> {
+    let identity = merged(segments)?;
+    Ok((identity.rows(), identity.in_order_digest(writer)))
+}
+
+/// Merges sorted segments into the streams of their metrics.
+fn merged(segments: &[PathBuf]) -> Result<Identity> {
+    let mut cursors = segments.iter().map(|path| Cursor::open(path)).collect::<Result<Vec<_>>>()?;
+    let mut heap = BinaryHeap::new();
+    for (number, cursor) in cursors.iter().enumerate() {
+        heap.extend(cursor.key().map(|key| Reverse((key, number))));
+    }
+    let mut identity = Identity::default();
+    let mut pending = (String::new(), MetricColumns::default());
+    while let Some(Reverse(((metric, _, _), number))) = heap.pop() {
+        let cursor = &mut cursors[number];
+        if pending.0 != metric || pending.1.len() >= MERGE_ROWS {
+            let (name, columns) = std::mem::replace(&mut pending, (metric, MetricColumns::default()));
+            identity.metrics.entry(name).or_default().add(&columns);
+        }
+        cursor.take_into(&mut pending.1);
+        cursor.advance()?;
+        heap.extend(cursor.key().map(|key| Reverse((key, number))));
+    }
+    identity.metrics.entry(pending.0).or_default().add(&pending.1);
+    identity.metrics.retain(|_, stream| stream.count > 0);
+    Ok(identity)
+}
+
+/// Position in one sorted segment.
+struct Cursor {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    metrics: Vec<String>,
+    metric_keys: Vec<i32>,
+    columns: MetricColumns,
+    row: usize,
+}
+
+impl Cursor {
+    fn open(path: &Path) -> Result<Self> {
+        let parquet = |source| Error::Parquet { action: "read", path: path.to_owned(), source };
+        let file = File::open(path).map_err(Error::io("open the segment", path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["metric", "step", "time", "value", "seq"]);
+        let reader = builder.with_projection(mask).with_batch_size(MERGE_ROWS).build().map_err(parquet)?;
+        let mut cursor = Self {
+            path: path.to_owned(),
+            reader,
+            metrics: Vec::new(),
+            metric_keys: Vec::new(),
+            columns: MetricColumns::default(),
+            row: 0,
+        };
+        cursor.fill()?;
+        Ok(cursor)
+    }
+
+    /// Metric, step and sequence number at the position; `None` at the end.
+    fn key(&self) -> Option<(String, i64, i64)> {
+        let metric = self.metrics.get(usize::try_from(*self.metric_keys.get(self.row)?).ok()?)?;
+        Some((metric.clone(), self.columns.step[self.row], self.columns.seq[self.row]))
+    }
+
+    fn take_into(&self, target: &mut MetricColumns) {
+        let (columns, row) = (&self.columns, self.row);
+        target.push(columns.step[row], columns.seq[row], columns.time[row], columns.value[row].to_bits());
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.row += 1;
+        if self.row < self.columns.len() { Ok(()) } else { self.fill() }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        self.row = 0;
+        self.columns = MetricColumns::default();
+        self.metric_keys.clear();
+        if let Some(batch) = self.reader.next() {
+            let batch = batch?;
+            self.columns = columns_of(&batch, 0..batch.num_rows());
+            (self.metrics, self.metric_keys) = metrics_of(&batch).ok_or_else(|| Error::Damaged {
+                path: self.path.clone(),
+                fault: "its metric column is not a dictionary of text".to_owned(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn metrics_of(batch: &RecordBatch) -> Option<(Vec<String>, Vec<i32>)> {
+    let metric = batch.column_by_name("metric")?.as_dictionary_opt::<Int32Type>()?;
+    let values = metric.values().as_string_opt::<i32>()?;
+    let names = (0..values.len()).map(|index| values.value(index).to_owned()).collect();
+    Some((names, metric.keys().values().to_vec()))
+}

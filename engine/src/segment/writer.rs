@@ -1,0 +1,162 @@
+//! Writing a segment: Parquet with fixed encodings, BLAKE3 on the way, published by rename.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+
+use crate::batch::NamedBatch;
+use crate::error::{Error, Result};
+use crate::events::{SegmentRecord, WriterStarted};
+use crate::fsutil::{create_folder, publish, remove_file};
+use crate::ids::ContentHash;
+use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
+use crate::names::MetricsName;
+use crate::segment::SEGMENT_FORMAT;
+
+/// Whose segments are written, and where.
+pub(crate) struct SegmentContext<'a> {
+    pub layout: &'a Layout,
+    /// First event of the writer: everything the catalog needs to know of run and writer goes into the footer.
+    pub started: &'a WriterStarted,
+}
+
+/// A segment that is complete and synced under a temporary name.
+pub(crate) struct PendingSegment {
+    temp: PathBuf,
+    target: PathBuf,
+    record: SegmentRecord,
+}
+
+impl PendingSegment {
+    /// Gives the segment its name and syncs the folder.
+    pub(crate) fn publish(self) -> Result<SegmentRecord> {
+        publish(&self.temp, &self.target)?;
+        Ok(self.record)
+    }
+
+    /// Removes the temporary file.
+    pub(crate) fn discard(self) {
+        let _ = remove_file(&self.temp);
+    }
+}
+
+/// Writes the rows of one metrics name as segment number `n` of the writer.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::SyncFailed`], [`Error::Parquet`]; nothing is left behind then.
+pub(crate) fn write_segment(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> Result<PendingSegment> {
+    let name = MetricsName::try_new(&rows.metrics_name)?;
+    let folder = context.layout.segments(context.started.run_id, &name);
+    create_folder(&folder)?;
+    let temp = folder.join(format!("{TEMP_PREFIX}{}-{n}", context.started.writer));
+    let (blake3, bytes) = match write_file(context, n, rows, &temp) {
+        Ok(written) => written,
+        Err(error) => {
+            let _ = remove_file(&temp);
+            return Err(error);
+        }
+    };
+    let file = SegmentFile { writer: context.started.writer, n, blake3 };
+    let times = arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(rows.batch.column(4));
+    let record = SegmentRecord {
+        n,
+        metrics_name: rows.metrics_name.clone(),
+        file: format!("{}/{}", name.folder(), file.file_name()),
+        blake3,
+        bytes,
+        rows: rows.batch.num_rows() as u64,
+        time_min: times.values().iter().copied().min().unwrap_or_default(),
+        time_max: times.values().iter().copied().max().unwrap_or_default(),
+        metrics: rows.metrics.clone(),
+    };
+    Ok(PendingSegment { temp, target: folder.join(file.file_name()), record })
+}
+
+fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch, temp: &Path) -> Result<(ContentHash, u64)> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(temp)
+        .map_err(Error::io("create the segment", temp))?;
+    let parquet = |source: ParquetError| match source {
+        // An error of the file below is ours to tell, a full disk above all.
+        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+            Ok(source) => Error::Io { action: "write the segment", path: temp.to_owned(), source: *source },
+            Err(cause) => Error::Parquet { action: "write", path: temp.to_owned(), source: ParquetError::External(cause) },
+        },
+        source => Error::Parquet { action: "write", path: temp.to_owned(), source },
+    };
+    let hashing = HashingFile { file, hasher: blake3::Hasher::new(), bytes: 0 };
+    let properties = properties(context, n, rows);
+    let mut writer = ArrowWriter::try_new(hashing, rows.batch.schema(), Some(properties)).map_err(parquet)?;
+    writer.write(&rows.batch).map_err(parquet)?;
+    let hashing = writer.into_inner().map_err(parquet)?;
+    hashing.file.sync_all().map_err(|source| Error::SyncFailed { path: temp.to_owned(), source })?;
+    Ok((hashing.hasher.finalize().into(), hashing.bytes))
+}
+
+/// Encodings of DESIGN section 4: text as dictionaries, step, time and seq as deltas, values split by byte.
+fn properties(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> WriterProperties {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_created_by(concat!("stepwell ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(zstd)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_key_value_metadata(Some(footer(context, n, rows)));
+    for column in ["step", "time", "seq"] {
+        properties = properties
+            .set_column_dictionary_enabled(ColumnPath::from(column), false)
+            .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_BINARY_PACKED);
+    }
+    for column in ["run_id", "metrics_name", "rank", "attempt", "seq"] {
+        properties = properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Chunk);
+    }
+    properties
+        .set_column_compression(ColumnPath::from("time"), Compression::UNCOMPRESSED)
+        .set_column_dictionary_enabled(ColumnPath::from("value"), false)
+        .set_column_encoding(ColumnPath::from("value"), Encoding::BYTE_STREAM_SPLIT)
+        .build()
+}
+
+/// Footer metadata: with the footers of all segments alone, the catalog could be rebuilt.
+fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> Vec<KeyValue> {
+    let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+    [
+        ("stepwell.format", SEGMENT_FORMAT.to_string()),
+        ("stepwell.segment", n.to_string()),
+        ("stepwell.metrics_name", rows.metrics_name.clone()),
+        ("stepwell.writer", json(serde_json::to_string(context.started))),
+        ("stepwell.metrics", json(serde_json::to_string(&rows.metrics))),
+    ]
+    .into_iter()
+    .map(|(key, value)| KeyValue::new(key.to_owned(), value))
+    .collect()
+}
+
+struct HashingFile {
+    file: File,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

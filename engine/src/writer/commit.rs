@@ -1,0 +1,132 @@
+//! Commits: versioned metrics artifacts, and the end of a run.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result, with_causes};
+use crate::event_log::Durability;
+use crate::events::{Event, FinishState, GapEvent, GapKind, MetricsCommitted};
+use crate::run::{MetricsArtifact, RunStats};
+use crate::writer::core::{FinishOutcome, WriterCore};
+use crate::writer::ring::Ring;
+use crate::writer::sealing::{NameState, Sealing};
+
+impl WriterCore {
+    /// Publishes everything logged so far, and registers what was logged under `metrics_name` as an artifact.
+    pub(crate) fn commit(&self, metrics_name: &str) -> Result<MetricsArtifact> {
+        self.check_open()?;
+        let rings = self.rings();
+        let mut sealing = self.sealing();
+        self.write_segments(&mut sealing, &rings)?;
+        let Some(name) = sealing.names.get_mut(metrics_name) else {
+            return Err(Error::NotFound {
+                what: "metrics name with records",
+                name: metrics_name.to_owned(),
+                hint: "log something under it before committing it",
+            });
+        };
+        self.register(metrics_name, name, Durability::Device)
+    }
+
+    /// Registers the artifact of a metrics name whose records are all in segments; the last one when nothing was added.
+    fn register(&self, metrics_name: &str, name: &mut NameState, durability: Durability) -> Result<MetricsArtifact> {
+        let rows = name.identity.rows();
+        if let Some((artifact, covered)) = &name.committed
+            && *covered == rows
+        {
+            return Ok(artifact.clone());
+        }
+        let (numbers, paths): (Vec<_>, Vec<_>) = name.segments.iter().cloned().unzip();
+        let artifact = MetricsArtifact {
+            metrics_name: metrics_name.to_owned(),
+            version: name.committed.as_ref().map_or(1, |(artifact, _)| artifact.version + 1),
+            identity: name.identity.digest(self.started.writer, &paths)?,
+            rows,
+            run_id: self.started.run_id,
+            writer: self.started.writer,
+        };
+        let event = MetricsCommitted {
+            metrics_name: artifact.metrics_name.clone(),
+            version: artifact.version,
+            identity: artifact.identity,
+            rows,
+            segments: numbers,
+        };
+        self.append(Event::MetricsCommitted(event), durability)?;
+        name.committed = Some((artifact.clone(), rows));
+        Ok(artifact)
+    }
+
+    /// Counters of the run.
+    pub(crate) fn stats(&self) -> RunStats {
+        let rings = self.rings();
+        let sealing = self.sealing();
+        let (rows_logged, waits, drops) = self.totals(&sealing, &rings);
+        RunStats {
+            rows_logged,
+            rows_committed: sealing.rows_committed,
+            waits,
+            drops,
+            syncs: sealing.syncs,
+            segments: sealing.segments,
+        }
+    }
+
+    /// The work of `finish`, after all handles and loggers were closed. What cannot be written stays in the journal, and
+    /// becomes segments when the store is next opened; the warnings say so.
+    pub(super) fn finish_closed(&self, state: FinishState) -> FinishOutcome {
+        let rings = self.rings();
+        let mut sealing = self.sealing();
+        let mut outcome =
+            FinishOutcome { artifacts: Vec::new(), rows: 0, waits: 0, drops: 0, warnings: Vec::new() };
+        let ended = self.finish_steps(state, &mut sealing, &rings, &mut outcome);
+        if let Err(error) = ended {
+            outcome.warnings.push(format!(
+                "{}; what is not in segments yet stays in the journal and becomes a segment when the store is opened next",
+                with_causes(&error)
+            ));
+        }
+        drop(sealing);
+        if !self.has_loggers() {
+            self.settle();
+        }
+        outcome
+    }
+
+    /// After the run was closed and its last logger dropped: nobody is inside a log call any more. A record whose call
+    /// overlapped `finish` still becomes a segment; then the journals go, and with them the lock.
+    pub(super) fn settle(&self) {
+        let rings = self.rings();
+        let mut sealing = self.sealing();
+        if self.write_segments(&mut sealing, &rings).is_ok() && self.all_committed(&sealing, &rings) {
+            for ring in &rings {
+                let _ = ring.journal.remove();
+            }
+            let _ = std::fs::remove_dir(self.layout.journals(self.started.run_id, self.started.writer));
+        }
+        drop(sealing);
+        self.release_log();
+    }
+
+    fn finish_steps(
+        &self,
+        state: FinishState,
+        sealing: &mut Sealing,
+        rings: &[Arc<Ring>],
+        outcome: &mut FinishOutcome,
+    ) -> Result<()> {
+        let written = self.write_segments(sealing, rings);
+        (outcome.rows, outcome.waits, outcome.drops) = self.totals(sealing, rings);
+        written?;
+        for (metrics_name, name) in &mut sealing.names {
+            outcome.artifacts.push(self.register(metrics_name, name, Durability::Process)?);
+        }
+        if outcome.drops > 0 {
+            outcome.warnings.push(format!("{} records were dropped because the journal was full", outcome.drops));
+            let detail = "the ring was full".to_owned();
+            let gap = GapEvent { kind: GapKind::RingFull, ring: 0, records: outcome.drops, detail };
+            self.append(Event::Gap(gap), Durability::Process)?;
+        }
+        let end = Event::WriterFinished { state, rows: outcome.rows, waits: outcome.waits, drops: outcome.drops };
+        self.append(end, Durability::Device)
+    }
+}

@@ -1,0 +1,264 @@
+//! What the parts of a writer share: handles, loggers and the sealer.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::clock::wall_nanos;
+use crate::config::EngineConfig;
+use crate::error::{Error, Result};
+use crate::event_log::{Durability, EventLog};
+use crate::events::{Event, FinishState, WriterStarted};
+use crate::fsutil::create_folder;
+use crate::journal::{Geometry, Header, JournalFile};
+use crate::layout::Layout;
+use crate::ring::RINGS_MAX;
+use crate::run::MetricsArtifact;
+use crate::writer::fork;
+use crate::writer::interner::Interner;
+use crate::writer::logger::{Logger, Metric, Row, WhenFull};
+use crate::writer::ring::{Ring, RingPlace};
+use crate::writer::sealer::Sealer;
+use crate::writer::sealing::Sealing;
+
+static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
+
+/// What a writer is made from.
+pub(crate) struct WriterSetup {
+    pub layout: Layout,
+    pub config: EngineConfig,
+    pub started: WriterStarted,
+    pub when_full: WhenFull,
+}
+
+/// What closing a writer came to.
+pub(crate) struct FinishOutcome {
+    pub artifacts: Vec<MetricsArtifact>,
+    pub rows: u64,
+    pub waits: u64,
+    pub drops: u64,
+    pub warnings: Vec<String>,
+}
+
+/// One process attached to one run.
+pub(crate) struct WriterCore {
+    pub(super) layout: Layout,
+    pub(super) config: EngineConfig,
+    pub(super) started: WriterStarted,
+    when_full: WhenFull,
+    tag: u64,
+    pid: u32,
+    interner: RwLock<Interner>,
+    rings: Mutex<Rings>,
+    /// `None` once the run was finished and its lock let go.
+    log: Mutex<Option<EventLog>>,
+    pub(super) sealing: Mutex<Sealing>,
+    closed: AtomicBool,
+    sealer: Arc<Sealer>,
+}
+
+#[derive(Default)]
+struct Rings {
+    all: Vec<Arc<Ring>>,
+    /// Rings whose logger was dropped; the next logger takes one over.
+    free: Vec<RingPlace>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl WriterCore {
+    /// Attaches a writer: creates its event log, says that it started, and hands it to the sealer.
+    pub(crate) fn start(setup: WriterSetup) -> Result<Arc<Self>> {
+        let WriterSetup { layout, config, started, when_full } = setup;
+        let (run, writer) = (started.run_id, started.writer);
+        let log = EventLog::create(&layout.events(run, writer), Event::WriterStarted(Box::new(started.clone())))?;
+        fork::register_log(log.file());
+        let folder = layout.journals(run, writer);
+        create_folder(&folder)?;
+        let sealer = Sealer::of_process().map_err(Error::io("start the sealer thread for", layout.root()))?;
+        let core = Arc::new(Self {
+            tag: u64::from(NEXT_TAG.fetch_add(1, Ordering::Relaxed)) << 32,
+            pid: started.process.pid,
+            interner: RwLock::new(Interner::new(config.definition_bytes)),
+            rings: Mutex::new(Rings::default()),
+            log: Mutex::new(Some(log)),
+            sealing: Mutex::new(Sealing::new()),
+            closed: AtomicBool::new(false),
+            layout,
+            config,
+            started,
+            when_full,
+            sealer,
+        });
+        core.sealer.register(&core);
+        Ok(core)
+    }
+
+    pub(crate) fn started(&self) -> &WriterStarted {
+        &self.started
+    }
+
+    pub(crate) fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    pub(crate) fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn wake_sealer(&self) {
+        self.sealer.wake();
+    }
+
+    pub(crate) fn interner(&self) -> RwLockReadGuard<'_, Interner> {
+        self.interner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Refuses calls in a forked child and after the run was finished.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if std::process::id() != self.pid {
+            return Err(Error::Forked { parent: self.pid });
+        }
+        if self.is_closed() { Err(Error::RunClosed { run: self.started.run_id }) } else { Ok(()) }
+    }
+
+    pub(crate) fn metric(&self, metrics_name: &str, metric: &str) -> Result<Metric> {
+        self.check_open()?;
+        if let Some(number) = self.interner().get(metrics_name, metric) {
+            return Ok(Metric { key: self.tag | u64::from(number) });
+        }
+        let mut interner = self.interner.write().unwrap_or_else(PoisonError::into_inner);
+        let number = interner.intern(self.started.run_id, metrics_name, metric)?;
+        Ok(Metric { key: self.tag | u64::from(number) })
+    }
+
+    pub(crate) fn row(&self, metrics_name: &str, metrics: &[&str]) -> Result<Row> {
+        let keys = metrics.iter().map(|metric| self.metric(metrics_name, metric)).collect::<Result<Arc<[_]>>>()?;
+        let mut interner = self.interner.write().unwrap_or_else(PoisonError::into_inner);
+        let newest = keys.iter().copied().max_by_key(|metric| metric.key).unwrap_or(Metric { key: self.tag });
+        Ok(Row { newest, next_step: interner.next_step(metrics_name)?, metrics: keys })
+    }
+
+    /// A logger with a ring of its own: one that a dropped logger left, or a new one.
+    pub(crate) fn logger(self: &Arc<Self>) -> Result<Logger> {
+        self.check_open()?;
+        let mut rings = lock(&self.rings);
+        let place = match rings.free.pop() {
+            Some(place) => place,
+            None => {
+                let ring = Arc::new(self.create_ring(rings.all.len() as u32)?);
+                rings.all.push(Arc::clone(&ring));
+                RingPlace { ring, index: 0, defined: 0 }
+            }
+        };
+        drop(rings);
+        Ok(Logger::new(Arc::clone(self), place))
+    }
+
+    fn create_ring(&self, number: u32) -> Result<Ring> {
+        if number >= RINGS_MAX {
+            return Err(Error::InvalidSetting {
+                setting: "loggers",
+                value: number.to_string(),
+                fault: "a run cannot have more rings at a time".to_owned(),
+            });
+        }
+        let (run, writer) = (self.started.run_id, self.started.writer);
+        let geometry =
+            Geometry { capacity: self.config.ring_records, definitions_bytes: self.config.definition_bytes };
+        let salt = crate::ids::random_u64();
+        let header = Header { run, writer, ring: number, geometry, salt, created: wall_nanos() };
+        let ring = Ring::new(JournalFile::create(&self.layout.journal(run, writer, number), header)?);
+        fork::register_gate(&ring.gate);
+        Ok(ring)
+    }
+
+    /// Takes the ring of a dropped logger back.
+    pub(crate) fn hand_back(&self, place: RingPlace) {
+        if std::process::id() != self.pid {
+            return;
+        }
+        lock(&self.rings).free.push(place);
+        if self.is_closed() && !self.has_loggers() {
+            self.settle();
+        }
+    }
+
+    pub(super) fn rings(&self) -> Vec<Arc<Ring>> {
+        lock(&self.rings).all.clone()
+    }
+
+    /// Whether a logger still exists.
+    pub(super) fn has_loggers(&self) -> bool {
+        let rings = lock(&self.rings);
+        rings.free.len() < rings.all.len()
+    }
+
+    /// Appends an event to the log of this writer.
+    pub(crate) fn append(&self, event: Event, durability: Durability) -> Result<()> {
+        match &mut *lock(&self.log) {
+            Some(log) => log.append(event, durability),
+            None => Err(Error::RunClosed { run: self.started.run_id }),
+        }
+    }
+
+    pub(super) fn sync_log(&self) -> Result<()> {
+        lock(&self.log).as_mut().map_or(Ok(()), EventLog::sync)
+    }
+
+    /// Closes the run for all handles and loggers; `false` when it was closed before.
+    pub(super) fn close(&self) -> bool {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        for ring in self.rings() {
+            ring.gate.close(crate::ring::GateState::Closed);
+        }
+        true
+    }
+
+    /// Lets the lock on the event log go.
+    pub(super) fn release_log(&self) {
+        if let Some(log) = lock(&self.log).take() {
+            fork::forget_log(log.file());
+        }
+    }
+
+    /// Commits the rest, says how the run ended, and closes it.
+    ///
+    /// # Errors
+    /// [`Error::RunClosed`], [`Error::Forked`].
+    pub(crate) fn finish(&self, state: FinishState) -> Result<FinishOutcome> {
+        self.check_open()?;
+        if !self.close() {
+            return Err(Error::RunClosed { run: self.started.run_id });
+        }
+        Ok(self.finish_closed(state))
+    }
+
+    pub(crate) fn path_of(&self, file: &str) -> std::path::PathBuf {
+        self.layout.run(self.started.run_id).join(Path::new(file))
+    }
+}
+
+impl Drop for WriterCore {
+    fn drop(&mut self) {
+        if std::process::id() == self.pid {
+            self.release_log();
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! What the sealer does with the rings of a writer: seal blocks, sync them, turn records into segments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::batch::{Batcher, NamedBatch};
+use crate::error::{Error, Result, with_causes};
+use crate::event_log::Durability;
+use crate::events::{Event, GapEvent, GapKind, SegmentRecord, SegmentsEvent, Watermark};
+use crate::fsutil::remove_file;
+use crate::journal::BLOCK_SLOTS;
+use crate::ring::SlotContent;
+use crate::segment::{Identity, SegmentContext, write_segment};
+use crate::writer::core::WriterCore;
+use crate::writer::ring::Ring;
+
+/// Blocks whose pages the sealer makes present ahead of the producer in its first lap.
+const POPULATE_AHEAD_BLOCKS: u64 = 64;
+/// Pause after a segment could not be written, before it is tried again.
+const RETRY_SECS: u64 = 1;
+
+/// The sealer's view of a writer.
+pub(crate) struct Sealing {
+    progress: BTreeMap<u32, Progress>,
+    pub(super) names: BTreeMap<String, NameState>,
+    next_segment: u64,
+    last_sync: Instant,
+    retry_at: Option<Instant>,
+    /// The event log could not be synced: segments are no longer known to be durable, so the journal is kept.
+    keep_journal: bool,
+    pub(super) rows_committed: u64,
+    pub(super) segments: u64,
+    pub(super) syncs: u64,
+    /// Kinds of trouble that were told on stderr already.
+    told: Vec<&'static str>,
+}
+
+/// How far one ring has come. Indices of records.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// First index without a record when the ring was last looked at.
+    head: u64,
+    /// Blocks below are sealed; a multiple of a block.
+    sealed: u64,
+    /// Records below are in segments.
+    committed: u64,
+    /// Pages below are present; grows during the first lap only.
+    populated: u64,
+    /// When the oldest record in no segment was first seen.
+    pending_since: Option<Instant>,
+    /// The open block and when its first record was seen.
+    open_since: Option<(u64, Instant)>,
+    /// A sync failed; the kernel may have dropped the error with the data, so none is tried again.
+    sync_failed: bool,
+}
+
+/// What is known of one metrics name.
+#[derive(Default)]
+pub(super) struct NameState {
+    pub identity: Identity,
+    /// Number and path of each segment.
+    pub segments: Vec<(u64, PathBuf)>,
+    /// The last commit, and how many records it covered.
+    pub committed: Option<(crate::run::MetricsArtifact, u64)>,
+}
+
+impl Sealing {
+    pub(super) fn new() -> Self {
+        Self {
+            progress: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_segment: 0,
+            last_sync: Instant::now(),
+            retry_at: None,
+            keep_journal: false,
+            rows_committed: 0,
+            segments: 0,
+            syncs: 0,
+            told: Vec::new(),
+        }
+    }
+
+    /// Tells of trouble on stderr, once per kind and writer.
+    fn tell(&mut self, kind: &'static str, text: &str) {
+        if !self.told.contains(&kind) {
+            self.told.push(kind);
+            eprintln!("stepwell: {text}");
+        }
+    }
+}
+
+impl WriterCore {
+    pub(super) fn sealing(&self) -> MutexGuard<'_, Sealing> {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One look at all rings, by the sealer thread.
+    pub(crate) fn tick(&self, now: Instant) {
+        let rings = self.rings();
+        let mut sealing = self.sealing();
+        if self.is_closed() {
+            return;
+        }
+        let mut due = false;
+        let mut pending = 0;
+        for ring in &rings {
+            let progress = sealing.progress.entry(ring.number).or_default();
+            progress.look(ring, now);
+            let waiting = progress.head - progress.committed;
+            pending += waiting;
+            let aged = progress.pending_since.is_some_and(|since| now - since >= self.config.segment_age);
+            due |= waiting >= ring.capacity() / 2 || aged;
+        }
+        if now - sealing.last_sync >= self.config.sync_interval {
+            self.sync_rings(&mut sealing, &rings, Some(now));
+            sealing.last_sync = now;
+        }
+        due |= pending >= self.config.segment_rows_max;
+        if due && sealing.retry_at.is_none_or(|at| now >= at) {
+            match self.write_segments(&mut sealing, &rings) {
+                Ok(()) => sealing.retry_at = None,
+                Err(error) => {
+                    let text = format!(
+                        "run {}: {}; the records stay in the journal, and it is tried again",
+                        self.started.run_id,
+                        with_causes(&error)
+                    );
+                    sealing.tell("segment", &text);
+                    sealing.retry_at = Some(now + std::time::Duration::from_secs(RETRY_SECS));
+                }
+            }
+        }
+    }
+
+    /// Syncs the journals. With `now`, only what the seal deadline asks for: full blocks, and an open block whose first
+    /// record has waited that long. Without, everything.
+    fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) {
+        let mut failure = None;
+        for ring in rings {
+            let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
+            let open_due = now.is_none_or(|now| {
+                progress.open_since.is_some_and(|(_, since)| now - since >= self.config.seal_deadline)
+            });
+            let to = if open_due { progress.head } else { progress.sealed };
+            // A block that was synced while it was open is synced again from its start once more records are in it.
+            let synced = ring.journal.synced().load(Ordering::Relaxed).max(progress.committed);
+            if to <= synced || progress.sync_failed {
+                continue;
+            }
+            match ring.journal.sync(synced, to) {
+                Ok(()) => sealing.syncs += 1,
+                Err(source) => {
+                    progress.sync_failed = true;
+                    failure = Some(Error::SyncFailed { path: ring.journal.path().to_owned(), source });
+                }
+            }
+        }
+        if let Err(error) = self.sync_log() {
+            sealing.keep_journal = true;
+            failure = Some(error);
+        }
+        if let Some(error) = failure {
+            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
+        }
+    }
+
+    /// Syncs everything logged so far.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.check_open()?;
+        let rings = self.rings();
+        let mut sealing = self.sealing();
+        for ring in &rings {
+            sealing.progress.entry(ring.number).or_default().look(ring, Instant::now());
+        }
+        self.sync_rings(&mut sealing, &rings, None);
+        let failed = sealing.keep_journal || sealing.progress.values().any(|progress| progress.sync_failed);
+        if !failed {
+            return Ok(());
+        }
+        let path = self.layout.journals(self.started.run_id, self.started.writer);
+        Err(Error::SyncFailed { path, source: std::io::Error::other("an earlier or this sync failed") })
+    }
+
+    /// Turns every record in the rings into segments.
+    pub(super) fn write_segments(&self, sealing: &mut Sealing, rings: &[Arc<Ring>]) -> Result<()> {
+        for ring in rings {
+            sealing.progress.entry(ring.number).or_default().look(ring, Instant::now());
+        }
+        let heads: BTreeMap<u32, u64> = sealing.progress.iter().map(|(ring, progress)| (*ring, progress.head)).collect();
+        while rings.iter().any(|ring| sealing.progress[&ring.number].committed < heads[&ring.number]) {
+            self.write_one_set(sealing, rings, &heads)?;
+        }
+        Ok(())
+    }
+
+    /// Writes at most `segment_rows_max` records: one segment per metrics name, made known by one event.
+    fn write_one_set(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], heads: &BTreeMap<u32, u64>) -> Result<()> {
+        let definitions = self.interner().definitions().to_vec();
+        let mut batcher = Batcher::new(definitions.len());
+        let mut left = self.config.segment_rows_max;
+        let mut watermarks = Vec::new();
+        let mut damaged = Vec::new();
+        for ring in rings {
+            let from = sealing.progress[&ring.number].committed;
+            let to = heads[&ring.number].min(from + left);
+            left -= to - from;
+            let mut bad = 0;
+            for index in from..to {
+                match ring.slots.read(index, ring.salt()) {
+                    SlotContent::Valid(record) => batcher.push(ring.number, index, &record),
+                    _ => bad += 1,
+                }
+            }
+            if bad > 0 {
+                damaged.push((ring.number, bad));
+            }
+            watermarks.push(Watermark { ring: ring.number, committed: to });
+        }
+        let rows = batcher.rows();
+        let undefined = batcher.undefined();
+        let batches = batcher.finish(self.started.run_id, self.started.writer, &definitions)?;
+        let records = self.publish(sealing, &batches)?;
+        let files: Vec<PathBuf> = records.iter().map(|record| self.path_of(&record.file)).collect();
+        let event = SegmentsEvent { segments: records.clone(), watermarks: watermarks.clone() };
+        if let Err(error) = self.append(Event::Segments(Box::new(event)), Durability::Process) {
+            // The event is the commit point; without it the files are rubbish.
+            files.iter().for_each(|file| drop(remove_file(file)));
+            return Err(error);
+        }
+        sealing.rows_committed += rows;
+        sealing.segments += records.len() as u64;
+        for ((record, rows), file) in records.iter().zip(&batches).zip(files) {
+            let name = sealing.names.entry(record.metrics_name.clone()).or_default();
+            name.identity.add(rows);
+            name.segments.push((record.n, file));
+        }
+        self.retire(sealing, rings, &watermarks);
+        self.tell_damage(&damaged, undefined)
+    }
+
+    /// Writes all segments under temporary names, then publishes them.
+    fn publish(&self, sealing: &mut Sealing, batches: &[NamedBatch]) -> Result<Vec<SegmentRecord>> {
+        let context = SegmentContext { layout: &self.layout, started: &self.started };
+        let mut pending = Vec::new();
+        for (offset, batch) in batches.iter().enumerate() {
+            match write_segment(&context, sealing.next_segment + offset as u64, batch) {
+                Ok(segment) => pending.push(segment),
+                Err(error) => {
+                    pending.into_iter().for_each(crate::segment::PendingSegment::discard);
+                    return Err(error);
+                }
+            }
+        }
+        let mut records: Vec<SegmentRecord> = Vec::new();
+        for segment in pending {
+            match segment.publish() {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    records.iter().for_each(|record| drop(remove_file(&self.path_of(&record.file))));
+                    return Err(error);
+                }
+            }
+        }
+        sealing.next_segment += records.len() as u64;
+        Ok(records)
+    }
+
+    /// Hands the slots of committed records back to the producers, once the event that names their segments is durable.
+    fn retire(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], watermarks: &[Watermark]) {
+        if let Err(error) = self.sync_log() {
+            sealing.keep_journal = true;
+            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
+        }
+        for (ring, watermark) in rings.iter().zip(watermarks) {
+            let progress = sealing.progress.entry(ring.number).or_default();
+            progress.committed = watermark.committed;
+            progress.pending_since = (progress.head > progress.committed).then(Instant::now);
+            if !sealing.keep_journal {
+                ring.recycle(watermark.committed);
+            }
+        }
+    }
+
+    fn tell_damage(&self, damaged: &[(u32, u64)], undefined: u64) -> Result<()> {
+        let gap = |kind, ring, records, detail: &str| {
+            let gap = GapEvent { kind, ring, records, detail: detail.to_owned() };
+            self.append(Event::Gap(gap), Durability::Process)
+        };
+        for (ring, records) in damaged {
+            gap(GapKind::DamagedSlot, *ring, *records, "slots of the mapped journal do not fit their check")?;
+        }
+        if undefined > 0 {
+            gap(GapKind::UndefinedMetric, 0, undefined, "records carry a metric number without a definition")?;
+        }
+        Ok(())
+    }
+
+    /// Whether every record of every ring is in a segment, and the journals are no longer needed.
+    pub(super) fn all_committed(&self, sealing: &Sealing, rings: &[Arc<Ring>]) -> bool {
+        !sealing.keep_journal
+            && rings.iter().all(|ring| {
+                sealing
+                    .progress
+                    .get(&ring.number)
+                    .is_some_and(|progress| progress.committed == ring.head_from(progress.committed))
+            })
+    }
+
+    /// Records logged so far, and calls that waited and records dropped.
+    pub(super) fn totals(&self, sealing: &Sealing, rings: &[Arc<Ring>]) -> (u64, u64, u64) {
+        let from = |ring: &Ring| sealing.progress.get(&ring.number).map_or(0, |progress| progress.committed);
+        let counter = |read: fn(&Ring) -> u64| rings.iter().map(|ring| read(ring)).sum::<u64>();
+        (
+            rings.iter().map(|ring| ring.head_from(from(ring))).sum(),
+            counter(|ring| ring.journal.waits().load(Ordering::Relaxed)),
+            counter(|ring| ring.journal.drops().load(Ordering::Relaxed)),
+        )
+    }
+}
+
+impl Progress {
+    /// Follows the producer: finds the head, seals full blocks, makes pages present ahead.
+    fn look(&mut self, ring: &Ring, now: Instant) {
+        self.head = ring.head_from(self.head.max(self.committed));
+        while self.sealed + BLOCK_SLOTS <= self.head {
+            // A block whose slots were partly handed back already needs no checksum.
+            if self.sealed >= self.committed {
+                ring.journal.seal_block(self.sealed);
+            }
+            self.sealed += BLOCK_SLOTS;
+        }
+        if self.head > self.committed {
+            self.pending_since.get_or_insert(now);
+        }
+        self.open_since = match self.open_since {
+            _ if self.head == self.sealed => None,
+            Some((block, since)) if block == self.sealed => Some((block, since)),
+            _ => Some((self.sealed, now)),
+        };
+        let ahead = (self.head + POPULATE_AHEAD_BLOCKS * BLOCK_SLOTS).min(ring.capacity());
+        if self.populated < ahead {
+            ring.journal.populate(self.populated, ahead - self.populated);
+            self.populated = ahead;
+        }
+    }
+}

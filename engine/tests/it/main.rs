@@ -1,0 +1,2 @@
+//! Tests of the engine through its public surface.
+mod logging;
