@@ -126,5 +126,5 @@ mod tests {
     }
 
     const PIPELINE_DIGITS: i64 = 2_774_470_758_133_068;
-    const UUID_A: &str = "";
+    const UUID_A: &str = "dbc23012-9664-83e9-b25c-9f36df66eac6";
 }

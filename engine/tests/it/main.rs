@@ -1,2 +1,9 @@
-//! Tests of the engine through its public surface.
+//! Tests of the engine through its public surface: real files, real threads, real processes.
+
+mod artifacts;
+mod bad_input;
+mod common;
+mod live;
 mod logging;
+mod processes;
+mod recovery;

@@ -1,0 +1,66 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use stepwell_engine::{Access, RunOptions, RunState, Store};
+
+use crate::common::{assert_distinct, open, rows, small_config};
+
+/// The reader of another process sees what the log call just wrote, and each row once, while segments are committed and
+/// slots recycled beneath it.
+#[test]
+fn a_second_reader_sees_each_row_exactly_once_while_segments_are_committed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(folder.path(), small_config());
+    let run = store.start_run(RunOptions::new("p", "s")).expect("run");
+    let metric = run.metric("m", "x").expect("metric");
+    let done = AtomicBool::new(false);
+    let logged = std::sync::atomic::AtomicI64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut log = run.logger().expect("logger");
+            for step in 0..60_000 {
+                log.log(metric, step, step as f64).expect("logged");
+                logged.store(step + 1, Ordering::Release);
+            }
+            done.store(true, Ordering::Release);
+        });
+        let reader = Store::open_with(folder.path(), Access::Read, small_config()).expect("reader");
+        let mut looks = 0;
+        loop {
+            let finished = done.load(Ordering::Acquire);
+            let before = logged.load(Ordering::Acquire);
+            let snapshot = reader.snapshot().expect("snapshot");
+            let found = rows(&snapshot);
+            assert_distinct(&found);
+            assert!(found.len() as i64 >= before, "{} of {before} acknowledged rows seen", found.len());
+            assert!(found.iter().enumerate().all(|(index, row)| row.seq == index as i64), "a prefix, without holes");
+            assert_eq!(snapshot.runs()[0].state, RunState::Running);
+            looks += 1;
+            if finished {
+                break;
+            }
+        }
+        assert!(looks > 3, "{looks}");
+    });
+}
+
+#[test]
+fn a_store_copied_while_it_is_written_reads() {
+    let folder = tempfile::tempdir().expect("folder");
+    let source = folder.path().join("source");
+    let store = open(&source, small_config());
+    let run = store.start_run(RunOptions::new("p", "s")).expect("run");
+    let metric = run.metric("m", "x").expect("metric");
+    let mut log = run.logger().expect("logger");
+    for step in 0..3000 {
+        log.log(metric, step, 1.0).expect("logged");
+    }
+    let copy = folder.path().join("copy");
+    let status = std::process::Command::new("cp").arg("-r").arg(&source).arg(&copy).status().expect("cp");
+    assert!(status.success());
+    let copied = open(&copy, small_config());
+    let snapshot = copied.snapshot().expect("snapshot");
+    assert_eq!(rows(&snapshot).len(), 3000);
+    assert_eq!(snapshot.runs()[0].state, RunState::Died, "the copy has no writer");
+    log.log(metric, 3000, 1.0).expect("the original goes on");
+}

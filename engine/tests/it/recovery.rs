@@ -1,0 +1,114 @@
+use std::os::unix::fs::FileExt;
+
+use stepwell_engine::{Access, Error, RunOptions, RunState, Store};
+
+use crate::common::{open, rows, small_config};
+
+/// A run whose handles are dropped is a run whose writer is gone: its lock is released, its journal stays.
+fn abandoned(path: &std::path::Path, steps: i64) -> (Store, stepwell_engine::RunId) {
+    let store = open(path, small_config());
+    let run = store.start_run(RunOptions::new("p", "s")).expect("run");
+    let row = run.row("m", &["x", "y"]).expect("row");
+    let mut log = run.logger().expect("logger");
+    for step in 0..steps {
+        log.log_row(&row, step, &[step as f64, 0.5]).expect("logged");
+    }
+    let id = run.id();
+    (store, id)
+}
+
+#[test]
+fn opening_recovers_dead_writers_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (_, id) = abandoned(folder.path(), 1000);
+    let reader = Store::open_with(folder.path(), Access::Read, small_config()).expect("reader");
+    assert!(reader.recovery().writers.is_empty(), "reading repairs nothing");
+    let snapshot = reader.snapshot().expect("snapshot");
+    assert_eq!((rows(&snapshot).len(), snapshot.runs()[0].state), (2000, RunState::Died));
+    let store = open(folder.path(), small_config());
+    let recovered = &store.recovery().writers;
+    assert_eq!((recovered.len(), recovered[0].rows_recovered, recovered[0].run_id), (1, 2000, id));
+    assert!(recovered[0].gaps.is_empty());
+    let snapshot = store.snapshot().expect("snapshot");
+    assert!(snapshot.live().is_empty());
+    assert_eq!((rows(&snapshot).len(), snapshot.runs()[0].state), (2000, RunState::Died));
+    let artifacts = snapshot.artifacts().expect("artifacts");
+    assert_eq!(artifacts.iter().filter(|artifact| artifact.artifact_type == "Step_Metrics").count(), 1);
+    assert!(store.verify(&mut |_, _| {}).expect("verify").damaged.is_empty());
+    assert!(open(folder.path(), small_config()).recovery().writers.is_empty(), "nothing is left to recover");
+}
+
+#[test]
+fn resuming_is_another_attempt_of_the_same_run() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (_, id) = abandoned(folder.path(), 10);
+    let store = open(folder.path(), small_config());
+    let run = store.start_run(RunOptions::new("p", "s").run_id(id)).expect("resumed");
+    assert_eq!(run.writer().attempt, 1);
+    let metric = run.metric("m", "x").expect("metric");
+    run.logger().expect("logger").log(metric, 10, 0.0).expect("logged");
+    run.finish().expect("finish");
+    let snapshot = store.snapshot().expect("snapshot");
+    assert_eq!((snapshot.runs().len(), rows(&snapshot).len()), (1, 21));
+    let other = store.start_run(RunOptions::new("p", "elsewhere").run_id(id)).expect_err("another stage");
+    assert!(matches!(other, Error::InvalidSetting { .. }), "{other}");
+}
+
+#[test]
+fn rubbish_of_a_crash_goes_and_damage_is_told() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, id) = abandoned(folder.path(), 1000);
+    let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
+    let layout = store.layout().clone();
+    drop(store);
+    let name_folder = layout.run(id).join("m");
+    std::fs::create_dir_all(&name_folder).expect("folder");
+    let temporary = name_folder.join(format!(".tmp-{writer}-0"));
+    std::fs::write(&temporary, "half a segment").expect("write");
+    // One slot is damaged, and a line of the event log was cut off in the middle of writing.
+    let journal = std::fs::File::options().write(true).open(layout.journal(id, writer, 0)).expect("journal");
+    let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
+    journal.write_all_at(&[0xff], slots + 100 * 32 + 17).expect("damage");
+    let events = layout.events(id, writer);
+    let mut text = std::fs::read(&events).expect("log");
+    text.extend(b"{\"n\":99,\"time\":");
+    std::fs::write(&events, text).expect("write");
+    let store = open(folder.path(), small_config());
+    let recovered = &store.recovery().writers[0];
+    assert_eq!(recovered.rows_recovered, 1999);
+    assert_eq!(recovered.gaps.iter().map(|gap| gap.records).sum::<u64>(), 1);
+    assert!(!temporary.exists());
+    let gaps = store.snapshot().expect("snapshot").gaps().expect("gaps");
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+}
+
+#[test]
+fn a_lost_page_is_a_gap_and_the_records_behind_it_are_kept() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, id) = abandoned(folder.path(), 1000);
+    let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
+    let journal =
+        std::fs::File::options().write(true).open(store.layout().journal(id, writer, 0)).expect("journal");
+    let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
+    journal.write_all_at(&[0; 4096], slots + 4096).expect("a page of zeros");
+    let store = open(folder.path(), small_config());
+    let recovered = &store.recovery().writers[0];
+    assert_eq!((recovered.rows_recovered, recovered.gaps[0].records), (2000 - 128, 128));
+}
+
+#[test]
+fn a_newer_journal_or_store_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, id) = abandoned(folder.path(), 10);
+    let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
+    let layout = store.layout().clone();
+    drop(store);
+    let journal = std::fs::File::options().write(true).open(layout.journal(id, writer, 0)).expect("journal");
+    journal.write_all_at(&2_u32.to_le_bytes(), 8).expect("newer");
+    let store = open(folder.path(), small_config());
+    let failures = &store.recovery().failures;
+    assert!(failures[0].2.contains("format version 2"), "{failures:?}");
+    std::fs::write(layout.marker(), "{\"format\":9}\n").expect("write");
+    let error = Store::open(folder.path()).expect_err("newer");
+    assert!(matches!(error, Error::NewerFormat { found: 9, .. }), "{error}");
+}
