@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::events::{Event, EventLine};
 use crate::fsutil::sync_folder;
 use crate::ids::{RunId, WriterId};
-use crate::layout::{Layout, parse_events_file};
+use crate::layout::{Layout, TEMP_PREFIX, parse_events_file};
 
 /// Largest event log read: a guard against a file that is no event log.
 pub const LOG_BYTES_MAX: u64 = 1 << 32;
@@ -119,21 +119,25 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Creates the log of a new writer, locks it and writes the first event.
+    /// Creates the log of a new writer: locked and with its first event in it before it gets its name, so that a log
+    /// without a first event, or one whose living writer does not hold the lock, is never seen.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn create(path: &Path, first: Event) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temp = path.with_file_name(format!("{TEMP_PREFIX}{name}"));
         let file = OpenOptions::new()
             .create_new(true)
             .append(true)
             .read(true)
-            .open(path)
+            .open(&temp)
             .map_err(Error::io("create the event log", path))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::io("lock the event log", path)(errno.into()))?;
         let mut log = Self { file, path: path.to_owned(), next_n: 0, last_time: 0, unsynced: true };
         log.append(first, Durability::Process)?;
+        std::fs::rename(&temp, path).map_err(Error::io("create the event log", path))?;
         Ok(log)
     }
 

@@ -1,1 +1,33 @@
-//! x
+//! What the crash campaigns share: how a writer acknowledges, what it logs, and how its rows are read back.
+
+pub mod acknowledge;
+pub mod random;
+pub mod rows;
+
+use std::time::Duration;
+
+use stepwell_engine::EngineConfig;
+
+/// Metrics name of everything the crash writer logs.
+pub const METRICS_NAME: &str = "crash";
+
+/// Name of the metric of one thread.
+pub fn metric_of(thread: usize) -> String {
+    format!("thread{thread:02}")
+}
+
+/// The value that a thread logs at a step: one that cannot be right by accident.
+pub fn value_of(thread: usize, step: i64) -> f64 {
+    (step as f64).sin() * (thread as f64 + 1.5)
+}
+
+/// Settings with rings so small that sealing, publishing and recycling go on all the time.
+pub fn tight_config(ring_records: u64) -> EngineConfig {
+    let mut config = EngineConfig::default();
+    config.ring_records = ring_records;
+    config.segment_rows_max = ring_records;
+    config.segment_age = Duration::from_millis(15);
+    config.sync_interval = Duration::from_millis(10);
+    config.wait_limit = Duration::from_secs(60);
+    config
+}

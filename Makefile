@@ -1,0 +1,74 @@
+# Stepwell. `make demo` shows it at work, `make test` passes the tests; both set up all they need.
+# Everything goes into this folder: target/ (or CARGO_TARGET_DIR) and .venv/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+CARGO ?= cargo
+export CARGO_INCREMENTAL ?= 0
+# DataFusion at opt-level 0 takes deep stacks.
+export RUST_MIN_STACK ?= 16777216
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
+VENV := $(CURDIR)/.venv
+VENV_MLMD := $(CURDIR)/.venv/mlmd
+KILLS ?= 10000
+
+.PHONY: help demo test check fmt rust-test python python-test mlmd-test kill bench release wheel clean
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Train on real digits, kill a run, recover it, import 36 real runs, ask SQL
+	$(CARGO) build --locked --workspace --bins
+	$(TARGET)/debug/stepwell demo
+
+test: check rust-test python-test mlmd-test ## Everything: formatting, lints, Rust, 200 kills, Python, ml-metadata
+	@echo "all tests passed"
+
+check: ## Formatting, clippy, rustdoc, file lengths
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
+	$(PYTHON) tests/lengths.py
+
+fmt: ## Format the Rust code
+	$(CARGO) fmt --all
+
+rust-test: ## Unit, integration and documentation tests, 200 kills among them
+	$(CARGO) test --locked --workspace
+
+python: $(VENV)/.wheel ## Build the wheel in the dev profile and install it into .venv
+
+$(VENV)/.tools: python/requirements-test.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r python/requirements-test.txt
+	touch $@
+
+# The wheel depends on every crate below it; cargo knows what is fresh, so it is always asked.
+.PHONY: $(VENV)/.wheel
+$(VENV)/.wheel: $(VENV)/.tools
+	rm -rf $(TARGET)/wheels-dev
+	cd python && $(VENV)/bin/maturin build --quiet --locked --profile dev --interpreter $(VENV)/bin/python --out $(TARGET)/wheels-dev
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(TARGET)/wheels-dev/*.whl
+
+python-test: python ## Python tests in .venv with the built wheel
+	cd python/tests && $(VENV)/bin/python -m pytest -q
+
+kill: ## 10,000 kills (KILLS=n), each followed by recovery and a full check
+	STEPWELL_KILLS=$(KILLS) $(CARGO) test --locked --workspace --test crash -- --nocapture
+
+bench: ## Measure: log call, percentiles, throughput, Python call cost (release profile)
+	$(CARGO) build --locked --release -p stepwell-benches
+	$(TARGET)/release/latency
+	$(TARGET)/release/throughput
+
+release: ## The fully optimised command line
+	$(CARGO) build --locked --release --workspace --bins
+
+wheel: $(VENV)/.tools ## The fully optimised wheel, in target/wheels
+	cd python && $(VENV)/bin/maturin build --locked --release --interpreter $(VENV)/bin/python --out $(TARGET)/wheels
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf $(VENV)
