@@ -64,6 +64,9 @@ pub mod store;
 pub mod verify;
 mod writer;
 
+#[cfg(test)]
+mod format_doc;
+
 pub use config::EngineConfig;
 pub use error::{Error, LogError, Result, with_causes};
 pub use events::{Direction, FinishState, ParamValue};

@@ -1,1 +1,35 @@
-//! x
+//! Native half of the Python package `stepwell`: registers what the other files define, nothing else.
+
+mod arguments;
+mod docs;
+mod error;
+mod hot;
+mod lifetime;
+mod query;
+mod reports;
+mod rows;
+mod run;
+mod shapes;
+mod slow;
+mod values;
+
+use pyo3::prelude::*;
+
+/// The native module; the package `stepwell` re-exports its public names.
+#[pymodule]
+#[pyo3(name = "_native")]
+fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<run::Run>()?;
+    module.add_class::<query::QueryAnswer>()?;
+    module.add_class::<reports::Artifact>()?;
+    module.add_class::<reports::MetricsArtifact>()?;
+    module.add_class::<reports::Report>()?;
+    module.add_class::<reports::Stats>()?;
+    module.add_function(wrap_pyfunction!(run::start, module)?)?;
+    module.add_function(wrap_pyfunction!(query::sql, module)?)?;
+    module.add_function(wrap_pyfunction!(query::runs, module)?)?;
+    module.add_function(wrap_pyfunction!(lifetime::finish_open_runs, module)?)?;
+    module.add_function(wrap_pyfunction!(lifetime::after_fork_in_child, module)?)?;
+    hot::register(module)
+}

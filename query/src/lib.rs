@@ -1,1 +1,62 @@
-//! x
+//! SQL over a store: committed segments and rows still in journals, in one table.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use stepwell_engine::Store;
+//! use stepwell_query::{Session, output};
+//!
+//! let store = Store::open(".stepwell")?;
+//! let result = Session::new(&store).sql("SELECT run_id, min(value) FROM metrics WHERE metric = 'loss' GROUP BY run_id")?;
+//! output::write(&result, output::Format::Table, &mut std::io::stdout())?;
+//! # Ok(()) }
+//! ```
+//!
+//! | table | rows |
+//! |---|---|
+//! | `metrics` | one for each record |
+//! | `runs` | one for each run, with `params['lr']` and `tags['team']` |
+//! | `params` | one for each parameter of each run |
+//! | `summary` | one per run, metrics name and metric; answered without reading a row |
+//! | `artifacts`, `lineage` | inputs and outputs, and which run they belong to |
+//! | `pipelines`, `stages`, `writers`, `segments`, `gaps` | how the store is made up |
+//!
+//! # Promises
+//!
+//! - One snapshot a query: a row is in a segment or live, never both, never neither.
+//! - Read-only: one statement of SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE. Nothing else is even planned, and no
+//!   SQL reaches a file outside the store.
+//! - A file is never trusted: a segment is hashed before its first use in a process, and read through the same handle.
+//! - Times are UTC.
+//!
+//! # Cost
+//!
+//! Planning opens no file. Segments are left out by run, names, rank, metric, step, time and value before any is
+//! opened, row groups and pages by Parquet's statistics. The first use of a segment in a process reads it whole once,
+//! to hash it.
+
+mod error;
+mod facts;
+mod integrity;
+mod live_scan;
+mod metrics_exec;
+mod metrics_table;
+pub mod output;
+mod policy;
+mod pruning;
+mod pushdown;
+mod result;
+mod runtime;
+mod segment_reader;
+mod segment_scan;
+mod source;
+mod sql;
+mod sql_catalog;
+mod suggest;
+mod system_tables;
+
+pub use error::{DamagedSegment, Error, OutputError, Position, Result, SegmentFault};
+pub use integrity::DamagedPolicy;
+pub use result::QueryResult;
+pub use source::{SnapshotData, SnapshotSource};
+pub use sql::{QueryOptions, Session};
+pub use sql_catalog::table_names;

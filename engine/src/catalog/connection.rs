@@ -25,6 +25,8 @@ const STATEMENTS_MAX: usize = 96;
 /// Length that a write-ahead log is cut back to after it was copied into the database.
 const WAL_BYTES_KEPT: u32 = 16 << 20;
 
+/// Pages in the write-ahead log at which it is copied into the database: 16 MB.
+const WAL_PAGES: u32 = 4_096;
 /// Memory for pages, used as far as it is needed. Ids are hashes, so that rows go to pages all over the file: with SQLite's usual
 /// 2 MB, building a catalog of 10,000 runs spends its time writing pages and reading them again.
 const CACHE_KIB: u32 = 64 << 10;
@@ -297,7 +299,8 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;
-         PRAGMA journal_size_limit = {WAL_BYTES_KEPT}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
+         PRAGMA journal_size_limit = {WAL_BYTES_KEPT}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};
+         PRAGMA wal_autocheckpoint = {WAL_PAGES};"
     ))
 }
 

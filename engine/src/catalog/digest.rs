@@ -264,7 +264,8 @@ impl RunFacts {
             Event::Segments(event) => {
                 for segment in &event.segments {
                     if stays_inside(&segment.file) {
-                        self.segments.insert((writer, segment.file.clone()), segment.clone());
+                        // Its name holds its hash: told again, it is the same.
+                        self.segments.entry((writer, segment.file.clone())).or_insert_with(|| segment.clone());
                     } else {
                         let fault = format!("event {n} names the segment {:?}, which is outside the run", segment.file);
                         faults.push((writer, LogFault { offset: 0, fault }));

@@ -18,7 +18,7 @@ pub(super) const SEQUENCE_START: i64 = 1 << ID_BITS;
 /// Ids below are those of the fixed types of `0001_initial.sql`.
 const ID_FIRST: u64 = 1_000;
 /// Salts tried before giving up. Reached only with some hundred million rows in one table.
-pub(super) const SALT_MAX: u32 = 16;
+pub(super) const SALT_MAX: u32 = 64;
 
 /// Makes ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Bringing the catalog up to date with the event logs, and building it anew.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,7 +22,7 @@ use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
 
 /// Runs applied in one transaction: enough that its cost does not count, few enough that other processes get their turn.
-const RUNS_PER_TRANSACTION: usize = 256;
+const RUNS_PER_TRANSACTION: usize = 1_024;
 /// A folder that changed less than this ago may change again without its time changing: file systems keep times in steps.
 const FOLDER_TIME_SETTLES: Duration = Duration::from_secs(2);
 
@@ -214,8 +215,7 @@ fn scan(connection: &Connection, layout: &Layout) -> Result<Scan, RefreshError> 
         .filter_map(|row| row.map(|(run, state)| run.parse().ok().map(|run| (run, state))).transpose())
         .collect::<Result<_, _>>()?;
     let mut found = Scan::default();
-    for run_id in list_runs(layout)? {
-        let Some(folder_time) = folder_time(&layout.run(run_id))? else { continue };
+    for (run_id, folder_time) in list_runs(layout)? {
         let cached = unseen.remove(&run_id);
         // New logs change the folder, and nothing is added to the logs of a closed run.
         if folder_time != 0 && cached == Some((folder_time, true)) {
@@ -232,36 +232,46 @@ fn scan(connection: &Connection, layout: &Layout) -> Result<Scan, RefreshError> 
     Ok(found)
 }
 
-/// The runs of a store, by their folders; sorted.
-fn list_runs(layout: &Layout) -> Result<Vec<RunId>> {
+/// The runs of a store and when their folders changed, see [`folder_time`]; sorted.
+fn list_runs(layout: &Layout) -> Result<Vec<(RunId, i64)>> {
     let folder = layout.runs();
+    let failed = || Error::io("list the runs in", &folder);
     let entries = match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(Error::io("list the runs in", &folder))?,
+        other => other.map_err(failed())?,
     };
+    let now = SystemTime::now();
     let mut runs = Vec::new();
     for entry in entries {
-        let name = entry.map_err(Error::io("list the runs in", &folder))?.file_name();
-        let run: Option<RunId> = name.to_str().and_then(|name| name.parse().ok());
-        runs.extend(run.filter(|run| name.to_str() == Some(run.to_string().as_str())));
+        let entry = entry.map_err(failed())?;
+        let Some(run_id) = entry.file_name().to_str().and_then(parse_run_folder) else { continue };
+        // Asked of the entry, the file system need not walk the whole path. A link has to be followed, though.
+        let metadata = match entry.metadata() {
+            Ok(metadata) if metadata.is_symlink() => std::fs::metadata(entry.path()),
+            other => other,
+        };
+        match metadata {
+            Ok(metadata) if metadata.is_dir() => runs.push((run_id, folder_time(&metadata, now).unwrap_or(0))),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed()(error)),
+            _ => {}
+        }
     }
     runs.sort_unstable();
     Ok(runs)
 }
 
-/// When a run folder changed last, in nanoseconds; 0 when that is too recent to rely on, `None` when it is no folder.
-fn folder_time(folder: &Path) -> Result<Option<i64>> {
-    let metadata = match std::fs::metadata(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(Error::io("look at the run folder", folder))?,
-    };
-    if !metadata.is_dir() {
-        return Ok(None);
-    }
-    let changed = metadata.modified().map_err(Error::io("look at the run folder", folder))?;
-    let settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > FOLDER_TIME_SETTLES);
-    let nanos = changed.duration_since(UNIX_EPOCH).ok().and_then(|time| i64::try_from(time.as_nanos()).ok());
-    Ok(Some(nanos.filter(|_| settled).unwrap_or(0)))
+/// A folder that is named by a run id in its canonical spelling.
+fn parse_run_folder(name: &str) -> Option<RunId> {
+    let canonical = name.len() == 36 && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    name.parse().ok().filter(|_| canonical)
+}
+
+/// When a run folder changed last, in nanoseconds; `None` when that is too recent to rely on.
+fn folder_time(metadata: &Metadata, now: SystemTime) -> Option<i64> {
+    let changed = metadata.modified().ok()?;
+    let settled = now.duration_since(changed).is_ok_and(|age| age > FOLDER_TIME_SETTLES);
+    let nanos = changed.duration_since(UNIX_EPOCH).ok()?.as_nanos();
+    i64::try_from(nanos).ok().filter(|_| settled)
 }
 
 fn known_logs(connection: &Connection, run_id: RunId) -> rusqlite::Result<Vec<KnownLog>> {
@@ -436,8 +446,7 @@ fn rebuild_with(transaction: &Transaction<'_>, layout: &Layout, ids: Ids) -> Res
     remove_all_rows(transaction, ids.salt)?;
     let mut report = RefreshReport::default();
     let mut applier = Applier::new(transaction, ids);
-    for (index, run_id) in list_runs(layout)?.into_iter().enumerate() {
-        let Some(folder_time) = folder_time(&layout.run(run_id))? else { continue };
+    for (index, (run_id, folder_time)) in list_runs(layout)?.into_iter().enumerate() {
         if let Some(digest) = read_run(layout, run_id, ids)?.filter(|digest| !digest.logs.is_empty()) {
             apply_run(&mut applier, layout, &digest, folder_time, &mut report)?;
         }

@@ -22,7 +22,7 @@ impl Applier<'_> {
             .collect::<Result<_, _>>()?;
         let mut added = Vec::new();
         for ((writer, file), segment) in facts.iter().flat_map(|facts| &facts.segments) {
-            let id = self.ids.segment(run_id, &writer.to_string(), &segment_key(file, segment));
+            let id = self.ids.segment(run_id, &writer.to_string(), file);
             if !gone.remove(&id) {
                 added.push((id, *writer, segment));
             }
@@ -136,10 +136,4 @@ type PropertiesByUse = BTreeMap<(String, i64), BTreeMap<String, crate::events::P
 /// Floats that carry data are stored as their bits: SQL has no NaN, and makes -0.0 an integer.
 fn bits(value: f64) -> i64 {
     value.to_bits().cast_signed()
-}
-
-/// What the id of a segment stands for beside run and writer. The hash in it makes a segment that a log tells about twice in
-/// different ways another one, so that rows are never taken for those of the other.
-fn segment_key(file: &str, segment: &SegmentRecord) -> String {
-    format!("{file}:{}", segment.blake3)
 }

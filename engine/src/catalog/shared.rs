@@ -23,7 +23,11 @@ struct SharedArtifact {
     git_repo: String,
     /// `<pipeline>:<location>`, each once.
     urls: Vec<String>,
+    /// Contexts of all uses.
     contexts: BTreeSet<i64>,
+    /// Of each pipeline, the context of its first use there: what the artifact is attributed to. `cmflib` lists the artifacts
+    /// of a pipeline stage by stage, and would list one that several stages use several times.
+    homes: BTreeMap<String, i64>,
     properties: BTreeMap<String, ParamValue>,
 }
 
@@ -121,8 +125,8 @@ impl Applier<'_> {
         let artifact = self.read_uses(id)?;
         Owner::Artifact.remove_properties(self.connection, id)?;
         self.run("DELETE FROM Artifact WHERE id = ?1", [id])?;
-        let contexts = artifact.as_ref().map(|artifact| artifact.contexts.clone()).unwrap_or_default();
-        for context in old_contexts.difference(&contexts) {
+        // By context and artifact: ML Metadata's tables have no index on the artifact alone.
+        for context in artifact.iter().flat_map(|artifact| &artifact.contexts).chain(old_contexts) {
             self.run("DELETE FROM Attribution WHERE context_id = ?1 AND artifact_id = ?2", [context, &id])?;
         }
         let Some(artifact) = artifact else { return Ok(()) };
@@ -147,21 +151,10 @@ impl Applier<'_> {
         for (name, value) in custom {
             Owner::Artifact.write_property(self.connection, id, name, true, &value.into())?;
         }
-        for context in &contexts {
-            self.attribute(*context, id)?;
-        }
-        Ok(())
-    }
-
-    fn attribute(&self, context: i64, artifact: i64) -> Outcome {
-        let there = self
-            .connection
-            .prepare_cached("SELECT 1 FROM Attribution WHERE context_id = ?1 AND artifact_id = ?2")?
-            .exists([context, artifact])?;
-        if !there {
+        for context in artifact.homes.values().collect::<BTreeSet<_>>() {
             self.insert(
                 "INSERT INTO Attribution (id, context_id, artifact_id) VALUES (?1, ?2, ?3)",
-                [self.ids.attribution(context, artifact), context, artifact],
+                [self.ids.attribution(*context, id), *context, id],
             )?;
         }
         Ok(())
@@ -193,6 +186,7 @@ impl Applier<'_> {
                     git_repo: git_repo.unwrap_or_default(),
                     urls: Vec::new(),
                     contexts: BTreeSet::new(),
+                    homes: BTreeMap::new(),
                     properties: BTreeMap::new(),
                 };
                 (artifact, scope.clone())
@@ -201,9 +195,10 @@ impl Applier<'_> {
                 return Err(Failure::IdsMeet);
             }
             artifact.updated = time;
-            artifact.contexts.insert(row.get(6)?);
-            let url =
-                format!("{}:{}", row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)?, row.get::<_, String>(5)?);
+            let (context, pipeline): (i64, String) = (row.get(6)?, row.get(7)?);
+            artifact.contexts.insert(context);
+            let url = format!("{pipeline}:{}", row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?);
+            artifact.homes.entry(pipeline).or_insert(context);
             if urls_seen.insert(url.clone()) {
                 artifact.urls.push(url);
             }

@@ -108,24 +108,35 @@ pub(crate) fn identity_of_segments(writer: WriterId, segments: &[PathBuf]) -> Re
 /// Merges sorted segments into the streams of their metrics.
 fn merged(segments: &[PathBuf]) -> Result<Identity> {
     let mut cursors = segments.iter().map(|path| Cursor::open(path)).collect::<Result<Vec<_>>>()?;
-    let mut heap = BinaryHeap::new();
-    for (number, cursor) in cursors.iter().enumerate() {
-        heap.extend(cursor.key().map(|key| Reverse((key, number))));
-    }
     let mut identity = Identity::default();
-    let mut pending = (String::new(), MetricColumns::default());
-    while let Some(Reverse(((metric, _, _), number))) = heap.pop() {
-        let cursor = &mut cursors[number];
-        if pending.0 != metric || pending.1.len() >= MERGE_ROWS {
-            let (name, columns) = std::mem::replace(&mut pending, (metric, MetricColumns::default()));
-            identity.metrics.entry(name).or_default().add(&columns);
+    // The metric that comes first in any segment is complete before the next one begins.
+    while let Some(metric) = cursors.iter().filter_map(Cursor::metric).min().map(str::to_owned) {
+        let mut heap: BinaryHeap<_> = cursors
+            .iter()
+            .enumerate()
+            .filter(|(_, cursor)| cursor.metric() == Some(&metric))
+            .map(|(number, cursor)| Reverse((cursor.key(), number)))
+            .collect();
+        let mut stream = MetricStream::default();
+        let mut pending = MetricColumns::default();
+        while let Some(Reverse((_, number))) = heap.pop() {
+            let cursor = &mut cursors[number];
+            // Segments mostly follow one another: rows are taken from one as long as they come before all others'.
+            let next = heap.peek().map(|Reverse((key, _))| *key);
+            while cursor.metric() == Some(&metric) && next.is_none_or(|next| cursor.key() < next) {
+                cursor.take_into(&mut pending);
+                cursor.advance()?;
+                if pending.len() >= MERGE_ROWS {
+                    stream.add(&std::mem::take(&mut pending));
+                }
+            }
+            if cursor.metric() == Some(&metric) {
+                heap.push(Reverse((cursor.key(), number)));
+            }
         }
-        cursor.take_into(&mut pending.1);
-        cursor.advance()?;
-        heap.extend(cursor.key().map(|key| Reverse((key, number))));
+        stream.add(&pending);
+        identity.metrics.insert(metric, stream);
     }
-    identity.metrics.entry(pending.0).or_default().add(&pending.1);
-    identity.metrics.retain(|_, stream| stream.count > 0);
     Ok(identity)
 }
 
@@ -158,10 +169,15 @@ impl Cursor {
         Ok(cursor)
     }
 
-    /// Metric, step and sequence number at the position; `None` at the end.
-    fn key(&self) -> Option<(String, i64, i64)> {
-        let metric = self.metrics.get(usize::try_from(*self.metric_keys.get(self.row)?).ok()?)?;
-        Some((metric.clone(), self.columns.step[self.row], self.columns.seq[self.row]))
+    /// Metric at the position; `None` at the end.
+    fn metric(&self) -> Option<&str> {
+        let key = usize::try_from(*self.metric_keys.get(self.row)?).ok()?;
+        self.metrics.get(key).map(String::as_str)
+    }
+
+    /// Step and sequence number at the position, which is not the end.
+    fn key(&self) -> (i64, i64) {
+        (self.columns.step[self.row], self.columns.seq[self.row])
     }
 
     fn take_into(&self, target: &mut MetricColumns) {

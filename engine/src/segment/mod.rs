@@ -1,6 +1,7 @@
 //! Segments: immutable Parquet files, named by their hash, and the identity of what they hold.
 
 mod identity;
+mod text_column;
 mod writer;
 
 pub(crate) use identity::{Identity, identity_of_segments};

@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::compute_leaves;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
@@ -19,6 +21,7 @@ use crate::ids::ContentHash;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::names::MetricsName;
 use crate::segment::SEGMENT_FORMAT;
+use crate::segment::text_column::{self, TextRuns};
 
 /// Whose segments are written, and where.
 pub(crate) struct SegmentContext<'a> {
@@ -96,11 +99,48 @@ fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch, temp: &Pa
     };
     let hashing = HashingFile { file, hasher: blake3::Hasher::new(), bytes: 0 };
     let properties = properties(context, n, rows);
-    let mut writer = ArrowWriter::try_new(hashing, rows.batch.schema(), Some(properties)).map_err(parquet)?;
-    writer.write(&rows.batch).map_err(parquet)?;
-    let hashing = writer.into_inner().map_err(parquet)?;
+    let hashing = encode(hashing, context, rows, properties).map_err(parquet)?;
     hashing.file.sync_all().map_err(|source| Error::SyncFailed { path: temp.to_owned(), source })?;
     Ok((hashing.hasher.finalize().into(), hashing.bytes))
+}
+
+/// Writes one row group: text columns from their runs, the others by the general encoders.
+fn encode(
+    file: HashingFile,
+    context: &SegmentContext<'_>,
+    rows: &NamedBatch,
+    properties: WriterProperties,
+) -> Result<HashingFile, ParquetError> {
+    let schema = rows.batch.schema();
+    let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
+    let (mut writer, columns) = writer.into_serialized_writer()?;
+    let run = context.started.run_id.to_string();
+    let all_rows = [0..rows.batch.num_rows()];
+    let constant = |value| TextRuns { values: vec![value], rows: &all_rows };
+    let metrics = rows.metrics.iter().map(|stats| stats.metric.as_str()).collect();
+    let descriptions = writer.schema_descr().columns().to_vec();
+    let encoders = columns.create_column_writers(0)?;
+    let mut group = writer.next_row_group()?;
+    for (index, mut encoder) in encoders.into_iter().enumerate() {
+        let field = schema.field(index);
+        let text = match field.name().as_str() {
+            "run_id" => Some(constant(run.as_str())),
+            "metrics_name" => Some(constant(&rows.metrics_name)),
+            "metric" => Some(TextRuns { values: Vec::clone(&metrics), rows: &rows.ranges }),
+            _ => None,
+        };
+        if let Some(runs) = text {
+            let column = text_column::encode(Arc::clone(&descriptions[index]), &runs)?;
+            group.append_column(&column.bytes, column.close)?;
+        } else {
+            for leaf in compute_leaves(field, rows.batch.column(index))? {
+                encoder.write(&leaf)?;
+            }
+            encoder.close()?.append_to_row_group(&mut group)?;
+        }
+    }
+    group.close()?;
+    writer.into_inner()
 }
 
 /// Encodings of DESIGN section 4: text as dictionaries, step, time and seq as deltas, values split by byte.
@@ -111,13 +151,14 @@ fn properties(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> Writer
         .set_created_by(concat!("stepwell ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(zstd)
         .set_statistics_enabled(EnabledStatistics::Page)
+        .set_sorting_columns(Some([2, 3, 8].map(ascending).to_vec()))
         .set_key_value_metadata(Some(footer(context, n, rows)));
-    for column in ["step", "time", "seq"] {
+    for column in ["step", "time", "rank", "attempt", "seq"] {
         properties = properties
             .set_column_dictionary_enabled(ColumnPath::from(column), false)
             .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_BINARY_PACKED);
     }
-    for column in ["run_id", "metrics_name", "rank", "attempt", "seq"] {
+    for column in ["rank", "attempt", "seq"] {
         properties = properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Chunk);
     }
     properties
@@ -125,6 +166,10 @@ fn properties(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> Writer
         .set_column_dictionary_enabled(ColumnPath::from("value"), false)
         .set_column_encoding(ColumnPath::from("value"), Encoding::BYTE_STREAM_SPLIT)
         .build()
+}
+
+fn ascending(column_idx: i32) -> SortingColumn {
+    SortingColumn { column_idx, descending: false, nulls_first: false }
 }
 
 /// Footer metadata: with the footers of all segments alone, the catalog could be rebuilt.

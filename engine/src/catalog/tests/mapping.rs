@@ -137,12 +137,20 @@ fn content_used_by_many_runs_is_one_artifact_that_keeps_its_first_name() {
         "SELECT step_key FROM EventPath JOIN Event ON id = event_id WHERE type = 3 ORDER BY milliseconds_since_epoch";
     assert_eq!(all(&catalog, names)[0], format!("earlier name:{digits}"));
 
+    // Once in each pipeline, with the stage that used it first there.
+    let homes = format!(
+        "SELECT name FROM Attribution JOIN Context ON Context.id = context_id WHERE artifact_id = {} ORDER BY name",
+        shared.id
+    );
+    assert_eq!(all(&catalog, &homes), ["digits/prepare", "other/train"]);
+
     // The run that saw it first goes, and with it the name; when all go, so do artifact and type.
     std::fs::remove_dir_all(store.layout.run(run_id(1))).expect("removed");
     let catalog = store.refreshed();
     assert_eq!(one::<i64>(&catalog, "SELECT count(*) FROM Type WHERE name = 'Parquet file'"), 0);
     let name = format!("SELECT name FROM Artifact WHERE uri = '{digits}'");
     assert_eq!(one::<String>(&catalog, &name), format!("earlier name:{digits}"));
+    assert_eq!(all(&catalog, &homes), ["digits/train", "other/train"]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Event logs written by hand, and what the catalog makes of them.
 
-mod adhoc;
 mod files;
 mod mapping;
 mod same_rows;

@@ -122,7 +122,7 @@ fn ids_that_meet_are_made_anew_and_still_do_not_depend_on_order() {
     let mut catalog = store.open();
     catalog.id_bits = 11;
     let mut salts = Vec::new();
-    let more = (10..40).map(|run| Log::new(run, writer(0, 0), 0, "digits", "train").then(1, committed(run, 1)));
+    let more = (10..34).map(|run| Log::new(run, writer(0, 0), 0, "digits", "train").then(1, committed(run, 1)));
     for log in sample().into_iter().chain(more) {
         store.write(&[log]);
         catalog.refresh(&store.layout).expect("refreshes");

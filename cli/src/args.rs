@@ -1,0 +1,372 @@
+//! The command line: every command, option and default.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Default store, when neither `--store` nor the environment names one.
+pub const DEFAULT_STORE: &str = ".stepwell";
+/// Default store of `stepwell demo`.
+pub const DEFAULT_DEMO_STORE: &str = ".stepwell-demo";
+/// The environment variable that names the store.
+pub const STORE_VARIABLE: &str = "STEPWELL_STORE";
+
+/// Metrics of every training step, kept through any crash, answered in SQL.
+#[derive(Parser)]
+#[command(name = "stepwell", version, about, after_help = crate::exit::HELP, arg_required_else_help = true)]
+#[command(max_term_width = 110)]
+pub struct Cli {
+    /// Folder of the store [default: $STEPWELL_STORE, or .stepwell]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub store: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// The store the user means.
+    pub fn store(&self) -> PathBuf {
+        let from_environment = || std::env::var_os(STORE_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.store.clone().or_else(from_environment).unwrap_or_else(|| DEFAULT_STORE.into())
+    }
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train, crash, recover, import and ask: a tour of Stepwell on real data, in seconds
+    Demo(DemoArgs),
+    /// List runs
+    Runs(RunsArgs),
+    /// Show one run: parameters, writers, metrics, artifacts, losses
+    Show(ShowArgs),
+    /// Answer an SQL query over all runs, those still running included
+    Sql(SqlArgs),
+    /// Draw the curves of one metric, in the terminal or as SVG or PNG
+    Plot(PlotArgs),
+    /// Publish what a run's ended writers left as versioned metrics artifacts
+    Commit(CommitArgs),
+    /// Read every file of the store and compare it with its hash
+    Verify(VerifyArgs),
+    /// Build the catalog anew from the event logs
+    Reindex,
+    /// Import runs from other files
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// The training process that `stepwell demo` kills
+    #[command(hide = true)]
+    DemoWorker(DemoWorkerArgs),
+}
+
+/// What can be imported.
+#[derive(Subcommand)]
+pub enum ImportCommand {
+    /// A CSV file with one row per step, plain or gzipped
+    Csv(ImportCsvArgs),
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns, for people
+    Table,
+    /// Comma-separated values with a header
+    Csv,
+    /// A JSON array with one object per row
+    Json,
+    /// One JSON object a line
+    Ndjson,
+    /// An Arrow IPC stream
+    Arrow,
+    /// A Parquet file
+    Parquet,
+}
+
+impl Format {
+    /// The format that a file's name asks for.
+    pub fn of_extension(path: &std::path::Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Json),
+            "ndjson" | "jsonl" => Some(Self::Ndjson),
+            "arrow" | "arrows" | "ipc" => Some(Self::Arrow),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
+/// How and where data is printed.
+#[derive(Args, Default)]
+pub struct OutputArgs {
+    /// How to print the data [default: from the name of --output, else table]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Short for --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Write the data to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl OutputArgs {
+    /// The format the user means.
+    pub fn format(&self) -> Format {
+        let from_name = || self.output.as_deref().and_then(Format::of_extension);
+        if self.json { Format::Json } else { self.format.or_else(from_name).unwrap_or(Format::Table) }
+    }
+}
+
+/// `stepwell demo`.
+#[derive(Args)]
+pub struct DemoArgs {
+    /// A smaller grid and fewer epochs
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// `stepwell runs`.
+#[derive(Args)]
+pub struct RunsArgs {
+    /// Only runs of this pipeline
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Only runs of this stage
+    #[arg(long, value_name = "NAME")]
+    pub stage: Option<String>,
+    /// Only runs in this state
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub state: Option<StateArg>,
+    /// Add the last value of these metrics
+    #[arg(long, value_name = "METRIC,...", value_delimiter = ',')]
+    pub metric: Vec<String>,
+    /// At most this many runs, the newest first
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// States of a run on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateArg {
+    /// A writer is alive
+    Running,
+    /// Every writer finished
+    Finished,
+    /// A writer ended with a failure
+    Failed,
+    /// A writer is gone without having finished
+    Died,
+}
+
+impl From<StateArg> for stepwell_engine::RunState {
+    fn from(state: StateArg) -> Self {
+        match state {
+            StateArg::Running => Self::Running,
+            StateArg::Finished => Self::Finished,
+            StateArg::Failed => Self::Failed,
+            StateArg::Died => Self::Died,
+        }
+    }
+}
+
+/// `stepwell show`.
+#[derive(Args)]
+pub struct ShowArgs {
+    /// Run id, the beginning of one, or a run's name
+    pub run: String,
+    /// How to print. CSV, Arrow and Parquet hold the metrics.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `stepwell sql`.
+#[derive(Args)]
+pub struct SqlArgs {
+    /// The statement; `-` reads it from stdin
+    #[arg(required_unless_present = "file")]
+    pub query: Option<String>,
+    /// Read the statement from this file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "query")]
+    pub file: Option<PathBuf>,
+    /// Answer from the other files when a segment is damaged
+    #[arg(long)]
+    pub skip_damaged: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What the x axis of a plot shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XAxis {
+    /// The step.
+    Step,
+    /// Seconds since the run's first value.
+    Time,
+    /// The value of another metric at the same step.
+    Metric(String),
+}
+
+impl std::str::FromStr for XAxis {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "step" => Self::Step,
+            "time" => Self::Time,
+            metric => Self::Metric(metric.to_owned()),
+        })
+    }
+}
+
+/// `stepwell plot`.
+#[derive(Args)]
+pub struct PlotArgs {
+    /// Run ids, beginnings of ids, or names; none means every run that has the metric
+    pub runs: Vec<String>,
+    /// The metric to draw
+    #[arg(long, short)]
+    pub metric: String,
+    /// The metrics name it was logged under, when there are several
+    #[arg(long, value_name = "NAME")]
+    pub metrics_name: Option<String>,
+    /// Without named runs: only those of this pipeline
+    #[arg(long, value_name = "NAME", conflicts_with = "runs")]
+    pub pipeline: Option<String>,
+    /// Without named runs: only those of this stage
+    #[arg(long, value_name = "NAME", conflicts_with = "runs")]
+    pub stage: Option<String>,
+    /// step, time (seconds since the first value), or another metric
+    #[arg(long, default_value = "step", value_name = "AXIS")]
+    pub x: XAxis,
+    /// Write an SVG picture to this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Write a PNG picture to this file
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
+    /// Width: pixels of a picture [default: 960], columns of the terminal [default: as wide as it is]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=10_000))]
+    pub width: Option<u16>,
+    /// Height: pixels of a picture [default: 540], lines of the terminal [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(6..=10_000))]
+    pub height: Option<u16>,
+    /// Lowest value shown; what lies below is drawn at the edge
+    #[arg(long, value_name = "Y", allow_negative_numbers = true)]
+    pub y_min: Option<f64>,
+    /// Highest value shown; what lies above is drawn at the edge
+    #[arg(long, value_name = "Y", allow_negative_numbers = true)]
+    pub y_max: Option<f64>,
+    /// Logarithmic y axis
+    #[arg(long)]
+    pub log_y: bool,
+    /// Exponential smoothing: 0 leaves the values as they are, near 1 smooths most
+    #[arg(long, default_value_t = 0.0, value_name = "0..1", value_parser = smoothing)]
+    pub smooth: f64,
+}
+
+fn smoothing(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(weight) if (0.0..1.0).contains(&weight) => Ok(weight),
+        _ => Err("give a number from 0 to below 1".to_owned()),
+    }
+}
+
+/// `stepwell commit`.
+#[derive(Args)]
+pub struct CommitArgs {
+    /// Run id, the beginning of one, or a run's name
+    pub run: String,
+    /// Only this metrics name
+    pub metrics_name: Option<String>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `stepwell verify`.
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// How to print the damaged files.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `stepwell import csv`.
+#[derive(Args)]
+#[command(after_help = "\
+Each distinct value of the run column becomes a run of that name; every other numeric column becomes a metric.
+An empty cell is no record. The whole file is checked before the first run is started.")]
+pub struct ImportCsvArgs {
+    /// The file; its first line names the columns
+    pub file: PathBuf,
+    /// Pipeline of the runs
+    #[arg(long, default_value = "imported", value_name = "NAME")]
+    pub pipeline: String,
+    /// Stage of the runs
+    #[arg(long, default_value = "train", value_name = "NAME")]
+    pub stage: String,
+    /// Column that tells the runs apart; without it the file is one run, named after the file
+    #[arg(long, value_name = "COLUMN")]
+    pub run_column: Option<String>,
+    /// Column with one value per run that becomes a parameter of the run
+    #[arg(long, value_name = "COLUMN")]
+    pub group_column: Option<String>,
+    /// Column with the step; without it rows count up from 0 in each run
+    #[arg(long, value_name = "COLUMN")]
+    pub step_column: Option<String>,
+    /// Columns to import as metrics [default: all others]
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub metric_columns: Vec<String>,
+    /// Metrics name that the records are logged under
+    #[arg(long, default_value = "metrics", value_name = "NAME")]
+    pub metrics_name: String,
+    /// Import again what was imported from the same content before
+    #[arg(long)]
+    pub force: bool,
+    /// How to print the imported runs.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `stepwell demo-worker`.
+#[derive(Args)]
+pub struct DemoWorkerArgs {
+    /// Where the prepared images lie.
+    pub folder: PathBuf,
+    /// Epochs to train.
+    pub epochs: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_format_comes_from_the_option_or_the_file_name() {
+        let output = |format, json, file: Option<&str>| OutputArgs { format, json, output: file.map(PathBuf::from) };
+        assert_eq!(output(None, false, None).format(), Format::Table);
+        assert_eq!(output(None, false, Some("x.PARQUET")).format(), Format::Parquet);
+        assert_eq!(output(Some(Format::Csv), false, Some("x.parquet")).format(), Format::Csv);
+        assert_eq!(output(None, true, None).format(), Format::Json);
+    }
+
+    #[test]
+    fn smoothing_stays_below_one() {
+        assert_eq!(smoothing("0.9"), Ok(0.9));
+        assert!(smoothing("1").is_err());
+        assert!(smoothing("-0.1").is_err());
+        assert!(smoothing("nan").is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! A file is never trusted: a segment's length and BLAKE3 are compared with what was registered before it is read.
+//!
+//! A process reads each file whole once for that. A file whose length and time of change are still the same is not
+//! hashed again by the same process, and the footers of verified files are kept, so that repeated queries are cheap.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use stepwell_engine::{ContentHash, RunId, SegmentInfo};
+
+use crate::error::{DamagedSegment, SegmentFault};
+
+/// Files remembered as verified; beyond it the memory is started anew. About 200 bytes each.
+const VERIFIED_FILES_MAX: usize = 200_000;
+/// Bytes of footers that are kept; beyond it the memory is started anew.
+const FOOTER_BYTES_MAX: usize = 128 << 20;
+/// The column whose statistics leave NaN out.
+const VALUE_COLUMN: &str = "value";
+
+/// What to do with a segment whose file is missing or is not what was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DamagedPolicy {
+    /// The query has no answer; the error names the file.
+    #[default]
+    Refuse,
+    /// The query is answered from the other segments; a warning names each file that was left out.
+    Skip,
+}
+
+/// What identifies the bytes of a segment.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    pub(crate) path: PathBuf,
+    pub(crate) run: RunId,
+    bytes: u64,
+    blake3: ContentHash,
+    /// Whether Parquet's statistics of `value` hold for every row: they leave out NaN, which SQL orders above all.
+    value_statistics_hold: bool,
+}
+
+impl SegmentFile {
+    pub(crate) fn new(segment: &SegmentInfo) -> Self {
+        Self {
+            path: segment.path.clone(),
+            run: segment.run_id,
+            bytes: segment.bytes,
+            blake3: segment.blake3,
+            value_statistics_hold: segment.metrics.iter().all(|metric| metric.non_finite == 0),
+        }
+    }
+
+    fn damaged(&self, fault: SegmentFault) -> DamagedSegment {
+        DamagedSegment { path: self.path.clone(), run: self.run, fault }
+    }
+
+    /// Opens the file after comparing it with what was registered. Blocks for as long as reading it takes once.
+    pub(crate) fn open_blocking(&self) -> Result<OpenSegment, DamagedSegment> {
+        self.try_open().map_err(|fault| self.damaged(fault))
+    }
+
+    fn try_open(&self) -> Result<OpenSegment, SegmentFault> {
+        let mut file = File::open(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => SegmentFault::Missing,
+            _ => unreadable(&error),
+        })?;
+        let metadata = file.metadata().map_err(|error| unreadable(&error))?;
+        if metadata.len() != self.bytes {
+            return Err(SegmentFault::WrongSize { expected: self.bytes, actual: metadata.len() });
+        }
+        // Where the file system keeps no time of change, every query hashes anew.
+        let stamp = metadata.modified().ok().map(|modified| Stamp { modified, blake3: self.blake3 });
+        // A scan reads a large file in several parts at once: one of them hashes, the others wait for it.
+        let turn = lock(&TURNS[self.turn()]);
+        let known = stamp.is_some() && lock(&MEMORY).verified.get(&self.path) == stamp.as_ref();
+        if !known {
+            self.verify(&mut file)?;
+            if let Some(stamp) = stamp {
+                lock(&MEMORY).remember_file(self.path.clone(), stamp);
+            }
+        }
+        drop(turn);
+        let hashed_bytes = if known { 0 } else { self.bytes };
+        Ok(OpenSegment { footer: self.footer(&file)?, file: Arc::new(file), hashed_bytes })
+    }
+
+    fn turn(&self) -> usize {
+        usize::from(self.blake3.as_bytes()[0]) % TURNS.len()
+    }
+
+    fn verify(&self, file: &mut File) -> Result<(), SegmentFault> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).map_err(|error| unreadable(&error))?;
+        let actual = ContentHash::from(hasher.finalize());
+        if actual == self.blake3 {
+            Ok(())
+        } else {
+            Err(SegmentFault::WrongHash { expected: self.blake3.to_string(), actual: actual.to_string() })
+        }
+    }
+
+    fn footer(&self, file: &File) -> Result<Arc<ParquetMetaData>, SegmentFault> {
+        if let Some(footer) = lock(&MEMORY).footers.get(&self.blake3) {
+            return Ok(Arc::clone(footer));
+        }
+        let not_parquet = |error: parquet::errors::ParquetError| SegmentFault::NotParquet { fault: error.to_string() };
+        let footer = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .parse_and_finish(file)
+            .map_err(not_parquet)?;
+        let footer =
+            if self.value_statistics_hold { footer } else { hide_value_statistics(footer).map_err(not_parquet)? };
+        let footer = Arc::new(footer);
+        lock(&MEMORY).remember_footer(self.blake3, Arc::clone(&footer));
+        Ok(footer)
+    }
+}
+
+/// A segment whose bytes are those registered.
+pub(crate) struct OpenSegment {
+    /// The file that was hashed: reading goes on in it, so that nothing can be put in its place.
+    pub(crate) file: Arc<File>,
+    /// Its footer, with page indexes.
+    pub(crate) footer: Arc<ParquetMetaData>,
+    /// Bytes hashed now; 0 when this process had verified the file before.
+    pub(crate) hashed_bytes: u64,
+}
+
+fn unreadable(error: &io::Error) -> SegmentFault {
+    SegmentFault::Unreadable { fault: error.to_string() }
+}
+
+/// Takes the statistics of `value` out of a footer, so that no row group or page is left out by them.
+///
+/// SQL orders NaN above every number, and Parquet's statistics do not count it: `value > 5` would lose the NaN rows
+/// of a page whose highest number is 3.
+fn hide_value_statistics(footer: ParquetMetaData) -> Result<ParquetMetaData, parquet::errors::ParquetError> {
+    let mut builder = footer.into_builder();
+    let mut column_index = builder.take_column_index();
+    let mut row_groups = builder.take_row_groups();
+    for (number, row_group) in row_groups.iter_mut().enumerate() {
+        let Some(position) =
+            row_group.columns().iter().position(|column| column.column_path().string() == VALUE_COLUMN)
+        else {
+            continue;
+        };
+        let column = &mut row_group.columns_mut()[position];
+        *column = column.clone().into_builder().clear_statistics().build()?;
+        if let Some(index) = column_index.as_mut().and_then(|index| index.get_mut(number)?.get_mut(position)) {
+            *index = ColumnIndexMetaData::NONE;
+        }
+    }
+    Ok(builder.set_row_groups(row_groups).set_column_index(column_index).build())
+}
+
+/// What this process knows about files it verified.
+#[derive(Default)]
+struct Memory {
+    verified: HashMap<PathBuf, Stamp>,
+    footers: HashMap<ContentHash, Arc<ParquetMetaData>>,
+    footer_bytes: usize,
+}
+
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    modified: SystemTime,
+    blake3: ContentHash,
+}
+
+static MEMORY: LazyLock<Mutex<Memory>> = LazyLock::new(Mutex::default);
+/// Locks held while a file is hashed, shared out by hash.
+static TURNS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+
+impl Memory {
+    fn remember_file(&mut self, path: PathBuf, stamp: Stamp) {
+        if self.verified.len() >= VERIFIED_FILES_MAX {
+            self.verified.clear();
+        }
+        self.verified.insert(path, stamp);
+    }
+
+    fn remember_footer(&mut self, blake3: ContentHash, footer: Arc<ParquetMetaData>) {
+        let bytes = footer.memory_size();
+        if self.footer_bytes + bytes > FOOTER_BYTES_MAX {
+            self.footers.clear();
+            self.footer_bytes = 0;
+        }
+        if self.footers.insert(blake3, footer).is_none() {
+            self.footer_bytes += bytes;
+        }
+    }
+}
+
+/// The maps stay whole when a thread panics between two of their operations, so a poisoned lock is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What one query met in the segments it opened.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) policy: DamagedPolicy,
+    damaged: Mutex<Vec<DamagedSegment>>,
+}
+
+impl Guard {
+    pub(crate) fn new(policy: DamagedPolicy) -> Self {
+        Self { policy, damaged: Mutex::default() }
+    }
+
+    /// Notes a damaged segment once, however many parts of the query met it.
+    pub(crate) fn note(&self, segment: &DamagedSegment) {
+        let mut damaged = lock(&self.damaged);
+        if !damaged.contains(segment) {
+            damaged.push(segment.clone());
+        }
+    }
+
+    /// The damaged segments met, ordered by path.
+    pub(crate) fn damaged(&self) -> Vec<DamagedSegment> {
+        let mut damaged = lock(&self.damaged).clone();
+        damaged.sort_by(|a, b| a.path.cmp(&b.path));
+        damaged
+    }
+}

@@ -1,0 +1,60 @@
+//! Which filters of a query the table `metrics` answers itself, and how far.
+
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+
+use crate::facts::CONSTANT_COLUMNS;
+
+/// How far a filter can be answered before rows are read.
+///
+/// - Exact: it names only columns that are constant in a segment, so that a segment fits as a whole or not at all.
+/// - Inexact: it leaves out segments, row groups and pages; the rows are still filtered one by one.
+/// - Unsupported: its value differs from call to call, or is not known before the query runs.
+pub(crate) fn classify(filter: &Expr) -> TableProviderFilterPushDown {
+    if filter.is_volatile() || depends_on_query(filter) {
+        return TableProviderFilterPushDown::Unsupported;
+    }
+    let columns = filter.column_refs();
+    if !columns.is_empty() && columns.iter().all(|column| CONSTANT_COLUMNS.contains(&column.name.as_str())) {
+        TableProviderFilterPushDown::Exact
+    } else {
+        TableProviderFilterPushDown::Inexact
+    }
+}
+
+/// Whether a filter holds something only the rest of the query can tell.
+fn depends_on_query(filter: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    filter
+        .exists(|part| {
+            Ok(matches!(
+                part,
+                Expr::ScalarSubquery(_)
+                    | Expr::InSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::SetComparison(_)
+                    | Expr::OuterReferenceColumn(..)
+                    | Expr::ScalarVariable(..)
+                    | Expr::Placeholder(_)
+            ))
+        })
+        .unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::functions::expr_fn::random;
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+
+    #[test]
+    fn only_filters_on_constant_columns_are_exact() {
+        use TableProviderFilterPushDown::{Exact, Inexact, Unsupported};
+        assert_eq!(classify(&col("run_id").eq(lit("a")).or(col("rank").gt(lit(3)))), Exact);
+        assert_eq!(classify(&col("run_name").like(lit("%x"))), Exact);
+        assert_eq!(classify(&col("run_id").eq(lit("a")).or(col("step").gt(lit(3)))), Inexact);
+        assert_eq!(classify(&col("metric").eq(lit("loss"))), Inexact);
+        assert_eq!(classify(&random().gt(lit(0.5))), Unsupported);
+        assert_eq!(classify(&lit(true)), Inexact);
+    }
+}

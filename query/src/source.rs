@@ -1,0 +1,128 @@
+//! Where a query finds its rows: a snapshot of a store, or plain data in its place.
+
+use std::path::{Path, PathBuf};
+
+use stepwell_engine::{
+    ArtifactInfo, GapInfo, LineageEdge, LiveRows, Result, RunInfo, SegmentInfo, Snapshot, SummaryRow,
+};
+
+/// What one query sees of a store: one moment, in which each row is in a segment or live, never both.
+pub trait SnapshotSource: Send + Sync {
+    /// The store folder. Paths below it are shown without it.
+    fn root(&self) -> &Path;
+    /// All runs.
+    fn runs(&self) -> &[RunInfo];
+    /// Committed segments.
+    fn segments(&self) -> &[SegmentInfo];
+    /// Rows still in journals.
+    fn live(&self) -> &[LiveRows];
+    /// One row per run, metrics name and metric, from stored statistics.
+    ///
+    /// # Errors
+    /// What the engine met while merging them.
+    fn summary(&self) -> Result<Vec<SummaryRow>>;
+    /// All artifacts.
+    ///
+    /// # Errors
+    /// What the engine met while reading the catalog.
+    fn artifacts(&self) -> Result<Vec<ArtifactInfo>>;
+    /// All edges between runs and artifacts.
+    ///
+    /// # Errors
+    /// What the engine met while reading the catalog.
+    fn lineage(&self) -> Result<Vec<LineageEdge>>;
+    /// All losses that were told.
+    ///
+    /// # Errors
+    /// What the engine met while reading the catalog.
+    fn gaps(&self) -> Result<Vec<GapInfo>>;
+}
+
+impl SnapshotSource for Snapshot {
+    fn root(&self) -> &Path {
+        self.layout().root()
+    }
+
+    fn runs(&self) -> &[RunInfo] {
+        self.runs()
+    }
+
+    fn segments(&self) -> &[SegmentInfo] {
+        self.segments()
+    }
+
+    fn live(&self) -> &[LiveRows] {
+        self.live()
+    }
+
+    fn summary(&self) -> Result<Vec<SummaryRow>> {
+        self.summary()
+    }
+
+    fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
+        self.artifacts()
+    }
+
+    fn lineage(&self) -> Result<Vec<LineageEdge>> {
+        self.lineage()
+    }
+
+    fn gaps(&self) -> Result<Vec<GapInfo>> {
+        self.gaps()
+    }
+}
+
+/// A snapshot held as plain data: for tests, and for rows that come from somewhere other than a store.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotData {
+    /// The folder paths are shown relative to.
+    pub root: PathBuf,
+    /// All runs.
+    pub runs: Vec<RunInfo>,
+    /// Committed segments.
+    pub segments: Vec<SegmentInfo>,
+    /// Rows in no segment.
+    pub live: Vec<LiveRows>,
+    /// Merged statistics.
+    pub summary: Vec<SummaryRow>,
+    /// Artifacts.
+    pub artifacts: Vec<ArtifactInfo>,
+    /// Edges between runs and artifacts.
+    pub lineage: Vec<LineageEdge>,
+    /// Losses.
+    pub gaps: Vec<GapInfo>,
+}
+
+impl SnapshotSource for SnapshotData {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn runs(&self) -> &[RunInfo] {
+        &self.runs
+    }
+
+    fn segments(&self) -> &[SegmentInfo] {
+        &self.segments
+    }
+
+    fn live(&self) -> &[LiveRows] {
+        &self.live
+    }
+
+    fn summary(&self) -> Result<Vec<SummaryRow>> {
+        Ok(self.summary.clone())
+    }
+
+    fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
+        Ok(self.artifacts.clone())
+    }
+
+    fn lineage(&self) -> Result<Vec<LineageEdge>> {
+        Ok(self.lineage.clone())
+    }
+
+    fn gaps(&self) -> Result<Vec<GapInfo>> {
+        Ok(self.gaps.clone())
+    }
+}

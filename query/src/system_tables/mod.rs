@@ -1,0 +1,146 @@
+//! Tables other than `metrics`: one file each, made from the snapshot when a query names them and not before.
+
+mod artifacts;
+mod columns;
+mod gaps;
+mod lineage;
+mod params;
+mod pipelines;
+mod runs;
+mod segments;
+mod stages;
+mod summary;
+mod writers;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+
+use crate::source::SnapshotSource;
+
+/// Why the rows of a table could not be made.
+type RowsError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A table of the snapshot.
+struct Definition {
+    name: &'static str,
+    /// Its columns. Told without I/O: planning needs them.
+    fields: fn(&dyn SnapshotSource) -> Vec<Field>,
+    /// Its rows, one array for each of `fields`.
+    rows: fn(&dyn SnapshotSource) -> Result<Vec<ArrayRef>, RowsError>,
+    source: Source,
+}
+
+/// What making the rows of a table takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The snapshot holds them. Planning learns how many there are, and joins accordingly.
+    Memory,
+    /// The engine may read files for them, so they are made when the query runs.
+    Engine,
+}
+
+const DEFINITIONS: [Definition; 10] = [
+    Definition { name: "runs", fields: runs::fields, rows: runs::rows, source: Source::Memory },
+    Definition { name: "params", fields: |_| params::fields(), rows: params::rows, source: Source::Memory },
+    Definition { name: "summary", fields: |_| summary::fields(), rows: summary::rows, source: Source::Engine },
+    Definition { name: "artifacts", fields: |_| artifacts::fields(), rows: artifacts::rows, source: Source::Engine },
+    Definition { name: "lineage", fields: |_| lineage::fields(), rows: lineage::rows, source: Source::Engine },
+    Definition { name: "pipelines", fields: |_| pipelines::fields(), rows: pipelines::rows, source: Source::Memory },
+    Definition { name: "stages", fields: |_| stages::fields(), rows: stages::rows, source: Source::Memory },
+    Definition { name: "writers", fields: |_| writers::fields(), rows: writers::rows, source: Source::Memory },
+    Definition { name: "segments", fields: |_| segments::fields(), rows: segments::rows, source: Source::Memory },
+    Definition { name: "gaps", fields: |_| gaps::fields(), rows: gaps::rows, source: Source::Engine },
+];
+
+/// Names of all system tables.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    DEFINITIONS.iter().map(|definition| definition.name)
+}
+
+/// The table `name` of `snapshot`; `None` when there is none.
+pub(crate) fn table(name: &str, snapshot: &Arc<dyn SnapshotSource>) -> Option<Arc<dyn TableProvider>> {
+    let definition = DEFINITIONS.iter().find(|definition| definition.name == name)?;
+    let schema = Arc::new(Schema::new((definition.fields)(snapshot.as_ref())));
+    Some(Arc::new(SystemTable { definition, schema, snapshot: Arc::clone(snapshot) }))
+}
+
+#[derive(Clone)]
+struct SystemTable {
+    definition: &'static Definition,
+    schema: SchemaRef,
+    snapshot: Arc<dyn SnapshotSource>,
+}
+
+impl SystemTable {
+    fn batch(&self) -> Result<RecordBatch> {
+        let columns = (self.definition.rows)(self.snapshot.as_ref()).map_err(DataFusionError::External)?;
+        let rows = columns.first().map_or(0, |column| column.len());
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
+impl fmt::Debug for SystemTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemTable").field("name", &self.definition.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SystemTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = Arc::clone(&self.schema);
+        Ok(match self.definition.source {
+            Source::Memory => {
+                let rows = MemorySourceConfig::try_new(&[vec![self.batch()?]], schema, projection.cloned())?;
+                DataSourceExec::from_data_source(rows.with_limit(limit))
+            }
+            Source::Engine => {
+                let rows = vec![Arc::new(self.clone()) as Arc<dyn PartitionStream>];
+                Arc::new(StreamingTableExec::try_new(schema, rows, projection, [], false, limit)?)
+            }
+        })
+    }
+}
+
+impl PartitionStream for SystemTable {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let table = self.clone();
+        let batch = async move {
+            let task = tokio::task::spawn_blocking(move || table.batch());
+            task.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
+        };
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(batch)))
+    }
+}

@@ -1,0 +1,83 @@
+//! What a user reads when a query is wrong: each fact once, and what to do.
+
+use stepwell_engine::ParamValue;
+use stepwell_query::{Error, Position};
+
+use crate::support::{Fixture, Placement, fail};
+
+fn message(sql: &str) -> String {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", None, &[("lr", ParamValue::Float(0.1))]);
+    fixture.log(run, "m", "loss", &[1.0]);
+    fail(&fixture.session(Placement::Split), sql).to_string()
+}
+
+#[test]
+fn an_unknown_column_names_the_nearest_and_all() {
+    assert_eq!(
+        message("SELECT run_id,\n  valeu FROM metrics"),
+        "there is no column \"valeu\" (line 2, column 3); did you mean \"value\"?; columns: run_id, metrics_name, \
+         metric, step, time, value, rank, attempt, seq, pipeline, stage, run_name"
+    );
+    let text = message("SELECT m.nothing FROM metrics m JOIN runs r ON r.run_id = m.run_id");
+    assert!(text.starts_with("there is no column \"m.nothing\" (line 1, column 8); columns: "), "{text}");
+}
+
+#[test]
+fn an_unknown_table_names_the_nearest_and_all() {
+    assert_eq!(
+        message("SELECT * FROM metric"),
+        "there is no table \"metric\"; did you mean \"metrics\"?; tables: metrics, runs, params, summary, artifacts, \
+         lineage, pipelines, stages, writers, segments, gaps"
+    );
+    assert!(message("SELECT * FROM elsewhere.metrics").starts_with("there is no table \"elsewhere.metrics\""));
+}
+
+#[test]
+fn a_text_that_is_no_sql_says_where() {
+    let text = message("SELECT value FORM metrics");
+    assert!(text.starts_with("the SQL does not parse: Expected"), "{text}");
+    assert!(text.contains("Line: 1, Column: "), "{text}");
+    let text = message("SELECT 'abc");
+    assert!(text.starts_with("the SQL does not parse: Unterminated string"), "{text}");
+}
+
+#[test]
+fn other_faults_are_told_once() {
+    for (sql, part) in [
+        ("SELECT averge(value) FROM metrics", "averge"),
+        ("SELECT value, max(step) FROM metrics", "GROUP BY"),
+        ("SELECT params['nope'] FROM runs", "nope"),
+        ("SELECT 1 / 0", "ivide by zero"),
+        ("SELECT run_id FROM metrics, runs", "run_id"),
+        ("SELECT sum(metric) FROM metrics", "sum"),
+    ] {
+        let text = message(sql);
+        assert!(text.contains(part), "{sql}: {text}");
+        for decoration in
+            ["DataFusion", "Error during planning", "Arrow error", "Schema error", "External", "stepwell.public"]
+        {
+            assert!(!text.contains(decoration), "{sql}: {text}");
+        }
+    }
+}
+
+#[test]
+fn variants_carry_data() {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", None, &[]);
+    fixture.log(run, "m", "loss", &[1.0]);
+    let session = fixture.session(Placement::Live);
+    match fail(&session, "SELECT stp FROM metrics") {
+        Error::UnknownColumn { name, suggestion, columns, position } => {
+            assert_eq!((name.as_str(), suggestion.as_deref(), columns.len()), ("stp", Some("step"), 12));
+            assert_eq!(position, Some(Position { line: 1, column: 8 }));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(fail(&session, "SELECT run_id FROM metrics, runs"), Error::AmbiguousColumn { .. }));
+    assert!(matches!(
+        fail(&session, "SELECT CAST('x' AS INT) FROM metrics"),
+        Error::Execution { .. } | Error::Planning { .. }
+    ));
+}

@@ -1,0 +1,116 @@
+//! Segments that hold no row of the answer are not opened.
+
+use std::fs;
+
+use stepwell_engine::{ParamValue, WriterId};
+
+use crate::support::{Fixture, Placement, ask, picked};
+
+/// Ten runs of two stages; each has a segment for `loss` (steps 0 to 99) and one for `late` (steps 1000 to 1099).
+fn fixture() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.segment_per_metric = true;
+    for index in 0..10_i32 {
+        let stage = if index % 2 == 0 { "train" } else { "eval" };
+        let name = format!("run {index}");
+        let name = (index != 9).then_some(name.as_str());
+        let run =
+            fixture.run(&format!("pipeline {}", index / 5), stage, name, &[("index", ParamValue::Int(index.into()))]);
+        let loss: Vec<f64> = (0..100).map(|step| f64::from(index * 100 + step)).collect();
+        fixture.log(run, "training", "loss", &loss);
+        let writer = WriterId { rank: index % 3, attempt: 0, nonce: 4 };
+        for step in 0..100 {
+            fixture.log_as(writer, run, "other", "late", 1000 + step, f64::NAN);
+        }
+    }
+    fixture
+}
+
+#[test]
+fn segments_are_left_out_before_any_is_opened() {
+    let fixture = fixture();
+    let first = fixture.runs[0].run_id;
+    let committed = fixture.session(Placement::Committed);
+    let live = fixture.session(Placement::Live);
+    let cases: [(String, usize); 24] = [
+        ("true".into(), 20),
+        (format!("run_id = '{first}'"), 2),
+        (format!("run_id <> '{first}'"), 18),
+        (format!("run_id IN ('{first}', 'nothing')"), 2),
+        (format!("run_id LIKE '{}%'", &first.to_string()[..2]), 20),
+        ("metrics_name = 'training'".into(), 10),
+        ("upper(metrics_name) = 'TRAINING'".into(), 10),
+        ("metric = 'loss'".into(), 10),
+        ("metric IN ('loss', 'x')".into(), 10),
+        ("metric NOT IN ('loss')".into(), 10),
+        ("metric = 'nothing'".into(), 0),
+        ("step < 50".into(), 10),
+        ("step BETWEEN 100 AND 999".into(), 0),
+        ("metric = 'loss' AND step > 99".into(), 0),
+        ("stage = 'eval'".into(), 10),
+        ("pipeline = 'pipeline 1' AND stage = 'eval'".into(), 6),
+        ("run_name IS NULL".into(), 2),
+        ("run_name = 'run 3'".into(), 2),
+        ("rank = 1".into(), 3),
+        ("attempt > 0".into(), 0),
+        ("value < 50 AND metric = 'loss'".into(), 1),
+        ("value >= 950 AND metric = 'loss'".into(), 1),
+        ("value = 5".into(), 11),
+        ("run_name = 'run 3' AND metric = 'loss' AND step >= 98".into(), 1),
+    ];
+    for (filter, expected) in cases {
+        let sql = format!("SELECT sum(value) FROM metrics WHERE {filter}");
+        assert_eq!(picked(&committed, &sql), [expected, 20, 0, 0], "{filter}");
+        assert_eq!(picked(&live, &sql), [0, 0, expected, 20], "{filter}");
+        assert_eq!(ask(&committed, &sql), ask(&live, &sql), "{filter}");
+    }
+}
+
+#[test]
+fn a_bound_on_time_leaves_segments_out() {
+    let fixture = fixture();
+    let session = fixture.session(Placement::Committed);
+    let sql = "SELECT * FROM metrics WHERE time > '2026-01-02T03:04:07Z'";
+    assert_eq!(picked(&session, sql), [0, 20, 0, 0]);
+    let sql = "SELECT * FROM metrics WHERE time > '2026-01-02T03:04:06Z'";
+    assert_eq!(picked(&session, sql), [20, 20, 0, 0]);
+}
+
+/// Nothing of a file that is left out is needed, not even its being there.
+#[test]
+fn what_is_left_out_is_not_opened() {
+    let fixture = fixture();
+    let data = fixture.snapshot(Placement::Committed);
+    for segment in data.segments.iter().filter(|segment| segment.metrics[0].metric == "late") {
+        fs::remove_file(&segment.path).expect("removed");
+    }
+    let session = crate::support::session_of(data, Default::default());
+    assert_eq!(ask(&session, "SELECT count(*) FROM metrics WHERE metric = 'loss' AND step < 10"), ["100"]);
+}
+
+#[test]
+fn a_join_leaves_out_the_files_of_other_runs() {
+    let fixture = fixture();
+    let data = fixture.snapshot(Placement::Committed);
+    let wanted = fixture.runs[3].run_id;
+    for segment in data.segments.iter().filter(|segment| segment.run_id != wanted) {
+        fs::remove_file(&segment.path).expect("removed");
+    }
+    let session = crate::support::session_of(data, Default::default());
+    let sql = "SELECT count(*), max(m.value) FROM metrics m JOIN runs r ON m.run_id = r.run_id WHERE r.params['index'] = 3 AND m.metric = 'loss'";
+    println!("{}", ask(&fixture.session(Placement::Committed), &format!("EXPLAIN ANALYZE {sql}")).join("\n"));
+    assert_eq!(ask(&session, sql), ["100|399.0"]);
+}
+
+#[test]
+fn pages_and_row_groups_are_left_out() {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", None, &[]);
+    fixture.log(run, "m", "x", &(0..2000).map(f64::from).collect::<Vec<_>>());
+    let session = fixture.session(Placement::Committed);
+    let sql = "EXPLAIN ANALYZE SELECT sum(value) FROM metrics WHERE metric = 'x' AND step BETWEEN 900 AND 905";
+    let plan = ask(&session, sql).join("\n");
+    assert!(plan.contains("row_groups_pruned_statistics=5 total → 1 matched"), "{plan}");
+    assert!(plan.contains("page_index_rows_pruned=400 total → 50 matched"), "{plan}");
+    assert!(plan.contains("bytes_hashed="), "{plan}");
+}
