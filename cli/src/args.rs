@@ -241,6 +241,9 @@ pub struct PlotArgs {
     /// Without named runs: only those of this stage
     #[arg(long, value_name = "NAME", conflicts_with = "runs")]
     pub stage: Option<String>,
+    /// Draw runs with the same value of this parameter in the same colour
+    #[arg(long, value_name = "PARAM")]
+    pub by: Option<String>,
     /// step, time (seconds since the first value), or another metric
     #[arg(long, default_value = "step", value_name = "AXIS")]
     pub x: XAxis,
@@ -250,10 +253,10 @@ pub struct PlotArgs {
     /// Write a PNG picture to this file
     #[arg(long, value_name = "FILE")]
     pub png: Option<PathBuf>,
-    /// Width: pixels of a picture [default: 960], columns of the terminal [default: as wide as it is]
+    /// Width: pixels of an SVG, half those of a PNG [default: 960]; columns of the terminal [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=10_000))]
     pub width: Option<u16>,
-    /// Height: pixels of a picture [default: 540], lines of the terminal [default: 20]
+    /// Height: pixels of an SVG without its legend, half those of a PNG [default: 540]; lines of the terminal [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(6..=10_000))]
     pub height: Option<u16>,
     /// Lowest value shown; what lies below is drawn at the edge

@@ -1,7 +1,7 @@
 //! Time of records: the processor's counter, calibrated to UTC.
 //!
 //! Reading the counter costs about 10 ns where `clock_gettime` costs 26 to 42 ns. Calibration (the `quanta` crate)
-//! takes some milliseconds, so it happens on the sealer thread; until it is done, records take their time from
+//! takes some milliseconds, so it happens on a thread of its own; until it is done, records take their time from
 //! `clock_gettime`. Each logger re-anchors its counter to UTC about once a second, so that clock adjustments (NTP) are
 //! followed. Its time never goes back: after the wall clock was set back, it stands still until the wall clock has caught up.
 
@@ -25,7 +25,7 @@ struct Calibrated {
     anchor_ticks: u64,
 }
 
-/// Calibrates the counter, once per process. Takes 10 to 200 ms; called on the sealer thread.
+/// Calibrates the counter, once per process. Takes 10 to 200 ms.
 pub(crate) fn calibrate() {
     CALIBRATED.get_or_init(|| {
         let clock = quanta::Clock::new();

@@ -15,9 +15,14 @@ pub(crate) fn sync_folder(path: &Path) -> Result<()> {
 
 /// Creates a folder below an existing one; the parent is synced when it did not exist before.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    if create_folder_unsynced(path)? { sync_folder(path.parent().unwrap_or(Path::new("."))) } else { Ok(()) }
+}
+
+/// Creates a folder below an existing one; whether it did not exist before.
+pub(crate) fn create_folder_unsynced(path: &Path) -> Result<bool> {
     match std::fs::create_dir(path) {
-        Ok(()) => sync_folder(path.parent().unwrap_or(Path::new("."))),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(Error::io("create the folder", path)(error)),
     }
 }

@@ -1,4 +1,4 @@
-//! The calls that a training loop makes: `run.log_metric`, `run.log` and a metric handle, written against Python's C
+//! The calls that a training loop makes, `run.log_metric` and `run.log` (a metric handle is next door), written against Python's C
 //! interface so that a call costs what Python's own builtins cost. Whatever is not the usual case goes to
 //! [`crate::slow`], before anything was done.
 //!
@@ -9,36 +9,33 @@
 //!
 //! - INV-1: The interpreter's lock is held in every function that Python calls, until it is released by
 //!   [`Python::detach`]. An interpreter built without that lock does not load modules of this stable ABI (3.10).
-//! - INV-2: A method in the type's dict is called with an instance of that type as `self`: CPython checks it. `Run` and
-//!   `Metric` cannot be subclassed, so their layout is the one below.
+//! - INV-2: A method in the type's dict is called with an instance of that type as `self`: CPython checks it.
 //! - INV-3: Pointers to arguments are valid during the call: the caller owns them. `args` holds `nargs` positional
 //!   values, then one for each name in `kwnames`.
 //! - INV-4: Keys and values that `PyDict_Next` gives belong to the dict; they stay valid as long as no Python code runs
 //!   and the lock is kept.
-//! - INV-5: The fields of a `MetricObject` are written once, before Python sees it, and dropped once, in its dealloc.
 #![allow(unsafe_code)]
 
 use std::cell::{RefCell, RefMut};
-use std::ffi::{CStr, c_char, c_int, c_uint};
-use std::mem::{MaybeUninit, offset_of, size_of};
+use std::ffi::{CStr, c_char, c_int};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 use stepwell_engine::{LogError, Row};
 
 use crate::arguments::Arguments;
-use crate::docs::{LOG_DOC, LOG_METRIC_DOC, METRIC_DOC};
+use crate::docs::{LOG_DOC, LOG_METRIC_DOC};
 use crate::error::{self, Class};
+use crate::handle;
 use crate::run::{Inner, Run};
-use crate::shapes::{HotState, LoggerSlot, SHORT_NAME, Shape};
+use crate::shapes::{LoggerSlot, SHORT_NAME, Shape};
 use crate::slow;
-use crate::values::{EXACT_INT_MAX, Which};
+use crate::values::EXACT_INT_MAX;
 
 /// Rows of up to this many keys are read on the stack; longer ones take the way of [`slow::log`].
 const KEYS_MAX: usize = 64;
@@ -66,8 +63,9 @@ impl<T> GilCell<T> {
             .map_err(|_| Class::Stepwell.error(py, "a log call was entered twice at the same moment"))
     }
 
+    /// Borrows the state, unless it is borrowed already.
     #[inline(always)]
-    fn try_borrow_mut<'a>(&'a self, _py: Python<'a>) -> Option<RefMut<'a, T>> {
+    pub fn try_borrow_mut<'a>(&'a self, _py: Python<'a>) -> Option<RefMut<'a, T>> {
         self.0.try_borrow_mut().ok()
     }
 }
@@ -78,7 +76,8 @@ static STEP: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
 /// The type `numpy.float32`, once a value of it was seen.
 static FLOAT32: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
-type Args = *const *mut ffi::PyObject;
+/// Arguments as the vectorcall convention hands them over.
+pub type Args = *const *mut ffi::PyObject;
 type Values = [MaybeUninit<f64>; KEYS_MAX];
 
 /// Outcome of the usual case.
@@ -127,72 +126,6 @@ unsafe extern "C" fn log_row<const NAMED: bool>(
             }
         })
     })
-}
-
-/// A metric handle, called as `loss(value)` or `loss(value, step)`.
-unsafe extern "C" fn call_metric(
-    metric: *mut ffi::PyObject,
-    args: Args,
-    nargsf: usize,
-    kwnames: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    guarded(|| {
-        // The highest bit says that the caller lent us the place before `args`.
-        let nargs = (nargsf & !(1 << (usize::BITS - 1))) as ffi::Py_ssize_t;
-        // SAFETY: INV-1.
-        let py = unsafe { Python::assume_attached() };
-        // SAFETY: INV-2, INV-5.
-        let metric = unsafe { &*metric.cast::<MetricObject>() };
-        // SAFETY: INV-3.
-        if let Some(step) = unsafe { step_argument(args, nargs, kwnames, 1) } {
-            // SAFETY: INV-3: there is a positional argument, as `step_argument` saw.
-            if let Some(value) = unsafe { number(*args) } {
-                return push_one(py, &metric.inner, &metric.row, step, value);
-            }
-        }
-        Python::attach(|py| {
-            // SAFETY: INV-3.
-            let given = unsafe { arguments(py, args, nargs, kwnames) }?;
-            log_through_handle(py, metric, given)
-        })
-    })
-}
-
-/// A metric handle, called with a tuple and a dict: `loss(*args, **keywords)` from C code that knows no vectorcall.
-unsafe extern "C" fn call_metric_with_tuple(
-    metric: *mut ffi::PyObject,
-    args: *mut ffi::PyObject,
-    keywords: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    guarded(|| {
-        Python::attach(|py| {
-            // SAFETY: INV-2, INV-5.
-            let metric = unsafe { &*metric.cast::<MetricObject>() };
-            // SAFETY: INV-3: `tp_call` is given a tuple, and a dict or null.
-            let (args, keywords) =
-                unsafe { (Bound::from_borrowed_ptr(py, args), Bound::from_borrowed_ptr_or_opt(py, keywords)) };
-            let positional = args.cast_into::<PyTuple>()?.iter().collect();
-            let keywords = match keywords {
-                Some(keywords) => keywords
-                    .cast_into::<PyDict>()?
-                    .iter()
-                    .map(|(key, value)| Ok((key.extract()?, value)))
-                    .collect::<PyResult<_>>()?,
-                None => Vec::new(),
-            };
-            log_through_handle(py, metric, Arguments { positional, keywords })
-        })
-    })
-}
-
-fn log_through_handle(py: Python<'_>, metric: &MetricObject, given: Arguments<'_>) -> PyResult<()> {
-    let [value, step] = given.bind("metric", ["value", "step"], 1)?;
-    let value = value.unwrap_or_else(|| py.None().into_bound(py));
-    // SAFETY: INV-5: both are `str` objects that the handle holds.
-    let (metrics_name, name) =
-        unsafe { (Bound::from_borrowed_ptr(py, metric.metrics_name), Bound::from_borrowed_ptr(py, metric.name)) };
-    let which = Which { metrics_name: Some(&metrics_name), key: &name };
-    slow::log_one(&metric.inner, &metric.row, &which, &value, step.as_ref())
 }
 
 /// Logs a row whose keys are known and whose values are plain numbers.
@@ -251,23 +184,12 @@ unsafe fn fast_row(
     }
 }
 
-/// Logs one value through a handle.
-#[inline(always)]
-fn push_one(py: Python<'_>, run: &Inner, row: &Row, step: Option<i64>, value: f64) -> PyResult<()> {
-    let step = step.unwrap_or_else(|| row.next_step());
-    let outcome = match run.hot.try_borrow_mut(py).as_deref_mut() {
-        Some(HotState { logger: LoggerSlot::Ready(logger), .. }) => logger.try_log_row(row, step, &[value]),
-        // Whatever the reason, the other way finds it again and says it.
-        _ => Err(LogError::Full),
-    };
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(refusal) => refused(run, row, step, &[value], refusal),
-    }
-}
-
+/// Does what is right when the engine did not take a row at once.
+///
+/// # Errors
+/// Those of [`slow::push`].
 #[cold]
-fn refused(run: &Inner, row: &Row, step: i64, values: &[f64], refusal: LogError) -> PyResult<()> {
+pub fn refused(run: &Inner, row: &Row, step: i64, values: &[f64], refusal: LogError) -> PyResult<()> {
     Python::attach(|py| match refusal {
         LogError::Full => slow::push(py, run, row, Some(step), values),
         refusal => Err(error::log(py, refusal)),
@@ -325,7 +247,7 @@ unsafe fn read_keys(dict: *mut ffi::PyObject, addresses: &mut [usize; KEYS_MAX])
 /// # Safety
 /// - The interpreter's lock is held, and `value` is a valid object (INV-1, INV-3).
 #[inline(always)]
-unsafe fn number(value: *mut ffi::PyObject) -> Option<f64> {
+pub unsafe fn number(value: *mut ffi::PyObject) -> Option<f64> {
     // SAFETY: INV-3; the type objects are static. `PyFloat_AsDouble` of a float reads it and cannot fail.
     unsafe {
         let kind = ffi::Py_TYPE(value);
@@ -363,7 +285,7 @@ pub fn learn_float_type(value: &Bound<'_, PyAny>) -> PyResult<()> {
         let kind = value.get_type();
         if kind.name()? == "float32" && kind.module()? == "numpy" {
             // Held for ever, so that the address stays that of this type.
-            FLOAT32.store(kind.into_type_ptr(), Ordering::Relaxed);
+            FLOAT32.store(kind.into_ptr().cast(), Ordering::Relaxed);
         }
     }
     Ok(())
@@ -387,7 +309,7 @@ unsafe fn integer(value: *mut ffi::PyObject) -> Option<i64> {
 /// # Safety
 /// - The arguments are those of a call (INV-1, INV-3).
 #[inline(always)]
-unsafe fn step_argument(
+pub unsafe fn step_argument(
     args: Args,
     nargs: ffi::Py_ssize_t,
     kwnames: *mut ffi::PyObject,
@@ -420,7 +342,7 @@ unsafe fn step_argument(
 ///
 /// # Safety
 /// - The arguments are those of a call (INV-1, INV-3).
-unsafe fn arguments<'py>(
+pub unsafe fn arguments<'py>(
     py: Python<'py>,
     args: Args,
     nargs: ffi::Py_ssize_t,
@@ -457,7 +379,7 @@ unsafe fn inner_of<'a>(py: Python<'a>, run: *mut ffi::PyObject) -> &'a Inner {
 
 /// Gives Python `None` or raises. A panic becomes an exception: it must not pass through the interpreter's frames.
 #[inline(always)]
-fn guarded(call: impl FnOnce() -> PyResult<()>) -> *mut ffi::PyObject {
+pub fn guarded(call: impl FnOnce() -> PyResult<()>) -> *mut ffi::PyObject {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => {
             // SAFETY: INV-1; `None` is static.
@@ -481,115 +403,6 @@ fn raise(raised: Option<PyErr>) -> *mut ffi::PyObject {
     ptr::null_mut()
 }
 
-/// A metric handle as Python holds it.
-#[repr(C)]
-struct MetricObject {
-    head: ffi::PyObject,
-    /// Where CPython finds the function to call.
-    call: unsafe extern "C" fn(*mut ffi::PyObject, Args, usize, *mut ffi::PyObject) -> *mut ffi::PyObject,
-    /// The `Run`, held.
-    run: *mut ffi::PyObject,
-    /// The metrics name, a `str`, held.
-    metrics_name: *mut ffi::PyObject,
-    /// The key, a `str`, held.
-    name: *mut ffi::PyObject,
-    inner: Arc<Inner>,
-    row: Row,
-}
-
-static METRIC_TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-
-/// A handle for the single metric of `row`.
-///
-/// # Errors
-/// `MemoryError`.
-pub fn new_metric<'py>(
-    run: &Bound<'py, Run>,
-    metrics_name: &Bound<'py, PyString>,
-    name: &Bound<'py, PyString>,
-    row: Row,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = run.py();
-    let kind = METRIC_TYPE.get_or_try_init(py, || metric_type(py))?.bind(py);
-    // SAFETY: INV-1. The type's instances have the size of `MetricObject`; the memory comes zeroed and with its head set.
-    // INV-5: all fields are written before the object is handed out; the four pointers come with a reference each.
-    unsafe {
-        let object = ffi::PyType_GenericAlloc(kind.as_ptr().cast(), 0);
-        let object = Bound::from_owned_ptr_or_err(py, object)?;
-        let fields = object.as_ptr().cast::<MetricObject>();
-        (&raw mut (*fields).call).write(call_metric);
-        (&raw mut (*fields).run).write(run.clone().into_ptr());
-        (&raw mut (*fields).metrics_name).write(metrics_name.clone().into_ptr());
-        (&raw mut (*fields).name).write(name.clone().into_ptr());
-        (&raw mut (*fields).inner).write(run.get().inner_arc());
-        (&raw mut (*fields).row).write(row);
-        Ok(object)
-    }
-}
-
-unsafe extern "C" fn drop_metric(metric: *mut ffi::PyObject) {
-    // SAFETY: INV-5: called once, when nobody refers to the object any more. An instance of a heap type holds its type.
-    unsafe {
-        let kind = ffi::Py_TYPE(metric);
-        let fields = metric.cast::<MetricObject>();
-        ptr::drop_in_place(&raw mut (*fields).row);
-        ptr::drop_in_place(&raw mut (*fields).inner);
-        for held in [(*fields).name, (*fields).metrics_name, (*fields).run] {
-            ffi::Py_DECREF(held);
-        }
-        ffi::PyObject_Free(metric.cast());
-        ffi::Py_DECREF(kind.cast());
-    }
-}
-
-unsafe extern "C" fn repr_metric(metric: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: INV-2, INV-5; the format asks for two objects.
-    unsafe {
-        let fields = metric.cast::<MetricObject>();
-        ffi::PyUnicode_FromFormat(c"<stepwell.Metric %R of %R>".as_ptr(), (*fields).name, (*fields).metrics_name)
-    }
-}
-
-fn metric_type(py: Python<'_>) -> PyResult<Py<PyType>> {
-    let member = |name: &'static CStr, kind: c_int, offset: usize| ffi::PyMemberDef {
-        name: name.as_ptr(),
-        type_code: kind,
-        offset: offset as ffi::Py_ssize_t,
-        flags: ffi::Py_READONLY,
-        doc: ptr::null(),
-    };
-    // Python keeps pointers into these as long as the type lives, which is for ever.
-    let members = Box::leak(Box::new([
-        member(c"__vectorcalloffset__", ffi::Py_T_PYSSIZET, offset_of!(MetricObject, call)),
-        member(c"run", ffi::Py_T_OBJECT_EX, offset_of!(MetricObject, run)),
-        member(c"metrics_name", ffi::Py_T_OBJECT_EX, offset_of!(MetricObject, metrics_name)),
-        member(c"name", ffi::Py_T_OBJECT_EX, offset_of!(MetricObject, name)),
-        ffi::PyMemberDef::default(),
-    ]));
-    let slot = |slot: c_int, pfunc: *mut std::ffi::c_void| ffi::PyType_Slot { slot, pfunc };
-    let slots = Box::leak(Box::new([
-        slot(ffi::Py_tp_dealloc, drop_metric as *mut _),
-        slot(ffi::Py_tp_call, call_metric_with_tuple as *mut _),
-        slot(ffi::Py_tp_repr, repr_metric as *mut _),
-        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
-        slot(ffi::Py_tp_doc, METRIC_DOC.as_ptr().cast_mut().cast()),
-        slot(0, ptr::null_mut()),
-    ]));
-    // The limited API names the flag only from 3.12 on, and every version since 3.8 honours it.
-    const HAVE_VECTORCALL: u64 = 1 << 11;
-    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION | HAVE_VECTORCALL;
-    let mut spec = ffi::PyType_Spec {
-        name: c"stepwell.Metric".as_ptr(),
-        basicsize: size_of::<MetricObject>() as c_int,
-        itemsize: 0,
-        flags: flags as c_uint,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: INV-1; name, members and slots are static; the sizes and offsets are those of `MetricObject`.
-    let kind = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec)) }?;
-    Ok(kind.cast_into::<PyType>()?.unbind())
-}
-
 /// Adds the hand-written calls to the class `Run`, and the class `Metric` to the module.
 ///
 /// # Errors
@@ -601,7 +414,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let run = py.get_type::<Run>();
     add_method(&run, c"log_metric", log_row::<true>, LOG_METRIC_DOC)?;
     add_method(&run, c"log", log_row::<false>, LOG_DOC)?;
-    module.add("Metric", METRIC_TYPE.get_or_try_init(py, || metric_type(py))?)
+    module.add("Metric", handle::metric_type(py)?)
 }
 
 fn add_method(

@@ -3,6 +3,7 @@
 mod arguments;
 mod docs;
 mod error;
+mod handle;
 mod hot;
 mod lifetime;
 mod query;

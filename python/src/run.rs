@@ -12,10 +12,10 @@ use stepwell_engine::{
 };
 
 use crate::error::{self, Class};
-use crate::hot::{self, GilCell};
+use crate::hot::GilCell;
 use crate::reports::{Artifact, MetricsArtifact, Report, Stats};
 use crate::shapes::{HotState, LoggerSlot};
-use crate::{lifetime, slow, values};
+use crate::{handle, lifetime, slow, values};
 
 /// One execution of a stage, as seen by the process that writes to it.
 ///
@@ -221,7 +221,7 @@ impl Run {
         inner.check_open(py)?;
         let texts = (values::text(metrics_name, "metrics name")?, values::text(key, "metric key")?);
         let row = inner.engine.row(&texts.0, &[&texts.1]).map_err(|fault| error::engine(py, &fault))?;
-        hot::new_metric(slf, &PyString::new(py, &texts.0), &PyString::new(py, &texts.1), row)
+        handle::new_metric(slf, &PyString::new(py, &texts.0), &PyString::new(py, &texts.1), row)
     }
 
     /// Publishes everything logged so far under `name` as a versioned metrics artifact, an output of the run.

@@ -168,10 +168,12 @@ impl RunPage {
         let columns = [("direction", Left), ("type", Left), ("name", Left), ("size", Right), ("hash", Left)];
         let mut table = TextTable::new(&columns);
         for (direction, artifact) in &self.artifacts {
+            // In ML Metadata's table a name ends in the hash, which has a column of its own here.
+            let name = artifact.name.strip_suffix(&artifact.uri).unwrap_or(&artifact.name).trim_end_matches(':');
             table.row([
                 direction_name(*direction).to_owned(),
                 artifact.artifact_type.clone(),
-                text::shorten(&artifact.name, 60),
+                text::shorten(name, 60),
                 artifact.bytes.map_or("-".to_owned(), text::bytes),
                 text::shorten(&artifact.uri, 19),
             ]);

@@ -20,6 +20,8 @@ use crate::text::{self, ShortIds};
 const IMPORTED_SHOWN: usize = 2;
 /// Runs of its own listed in the demo, besides the first of all.
 const OWN_SHOWN: usize = 5;
+/// Parameter of the imported runs: the record they were made for.
+const RECORD: &str = "record";
 /// Characters of a run's name shown in the list.
 const NAME_WIDTH: usize = 20;
 /// Highest validation loss drawn: the first value of a run, 10 or more, would leave no room for what follows.
@@ -165,20 +167,13 @@ pub fn curves(store: &Store, page: &mut Page<'_>) -> Result<()> {
     let text = plot::draw_text(plot::read(store, &loss)?, &loss, PLOT_ROWS, page.out())?;
     page.text(&indented(&text))?;
 
-    // One run of each NanoGPT record, named after it.
-    let mut records: Vec<String> = Vec::new();
-    let mut ids: Vec<String> = Vec::new();
-    for run in snapshot.runs().iter().filter(|run| run.pipeline == NANOGPT_PIPELINE) {
-        let record = run.params.get("record").map(|value| value.to_display()).unwrap_or_default();
-        if !records.contains(&record) {
-            records.push(record);
-            ids.push(run.run_id.to_string());
-        }
-    }
-    let val_loss = PlotArgs { runs: ids, y_max: Some(VAL_LOSS_SHOWN_MAX), ..plot_args("val_loss") };
-    let mut curves = plot::read(store, &val_loss)?;
-    curves.iter_mut().zip(records).for_each(|(curve, record)| curve.label = record);
-    let text = plot::draw_text(curves, &val_loss, PLOT_ROWS, page.out())?;
+    let val_loss = PlotArgs {
+        pipeline: Some(NANOGPT_PIPELINE.to_owned()),
+        by: Some(RECORD.to_owned()),
+        y_max: Some(VAL_LOSS_SHOWN_MAX),
+        ..plot_args("val_loss")
+    };
+    let text = plot::draw_text(plot::read(store, &val_loss)?, &val_loss, PLOT_ROWS, page.out())?;
     page.text(&format!("\n{}", indented(&text)))
 }
 
@@ -189,6 +184,7 @@ fn plot_args(metric: &str) -> PlotArgs {
         metrics_name: None,
         pipeline: None,
         stage: None,
+        by: None,
         x: XAxis::Step,
         svg: None,
         png: None,
@@ -215,7 +211,7 @@ pub fn next_commands(store: &Path, page: &mut Page<'_>) -> Result<()> {
         "\nThe store is {}. Try next:\n\n\
          \x20  stepwell{option} show \"{}\"\n\
          \x20  stepwell{option} sql \"SELECT * FROM summary ORDER BY count DESC LIMIT 10\"\n\
-         \x20  stepwell{option} plot --metric val_loss --pipeline {NANOGPT_PIPELINE} --x train_time_ms --svg val_loss.svg\n",
+         \x20  stepwell{option} plot --metric val_loss --by {RECORD} --x train_time_ms --y-max 5 --svg val_loss.svg\n",
         shell(store),
         worker::RUN_NAME,
     ))

@@ -3,10 +3,26 @@
 /// One curve.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// Its entry in the legend.
+    /// The run.
     pub label: String,
+    /// Its entry in the legend, and what gives it its colour: curves of one group share both.
+    pub group: String,
     /// Points (x, y), by rising x.
     pub points: Vec<(f64, f64)>,
+}
+
+/// The groups of the curves in the order they first occur, and the group of each curve.
+pub fn groups(curves: &[Curve]) -> (Vec<&str>, Vec<usize>) {
+    let mut names: Vec<&str> = Vec::new();
+    let mut indices = Vec::with_capacity(curves.len());
+    for curve in curves {
+        let known = names.iter().position(|name| *name == curve.group);
+        indices.push(known.unwrap_or_else(|| {
+            names.push(&curve.group);
+            names.len() - 1
+        }));
+    }
+    (names, indices)
 }
 
 /// Points that were left out, and why.
@@ -107,7 +123,7 @@ mod tests {
     use super::*;
 
     fn curve(points: impl IntoIterator<Item = (f64, f64)>) -> Curve {
-        Curve { label: "a".into(), points: points.into_iter().collect() }
+        Curve { label: "a".into(), group: "a".into(), points: points.into_iter().collect() }
     }
 
     #[test]
@@ -119,6 +135,13 @@ mod tests {
         let mut logarithmic = curve(points);
         assert_eq!(logarithmic.clean(true), Skipped { non_finite: 2, not_positive: 2 });
         assert_eq!(logarithmic.points, [(0.0, 1.0)]);
+    }
+
+    #[test]
+    fn groups_keep_their_order() {
+        let of = |group: &str| Curve { group: group.into(), ..curve([]) };
+        let curves = [of("y"), of("x"), of("y")];
+        assert_eq!(groups(&curves), (vec!["y", "x"], vec![0, 1, 0]));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Request {
     pub pipeline: Option<String>,
     /// Without named runs: only of this stage.
     pub stage: Option<String>,
+    /// Parameter whose value groups the runs.
+    pub by: Option<String>,
     /// The x axis.
     pub x: XAxis,
 }
@@ -31,6 +33,7 @@ pub struct Request {
 struct Source {
     run: RunId,
     label: String,
+    group: String,
     metrics_name: String,
 }
 
@@ -68,7 +71,10 @@ pub fn fetch(store: &Store, request: &Request) -> Result<Vec<Curve>> {
     Ok(sources
         .into_iter()
         .enumerate()
-        .map(|(i, source)| Curve { label: source.label, points: curves.remove(&i).unwrap_or_default() })
+        .map(|(i, source)| {
+            let points = curves.remove(&i).unwrap_or_default();
+            Curve { label: source.label, group: source.group, points }
+        })
         .collect())
 }
 
@@ -107,7 +113,14 @@ fn sources(store: &Store, request: &Request) -> Result<Vec<Source>> {
                 return Err(CliError::SeveralMetricsNames { run: label, metric, names });
             }
         };
-        sources.push(Source { run: run.run_id, label, metrics_name });
+        let group = match &request.by {
+            None => label.clone(),
+            Some(param) => {
+                let value = run.params.get(param).map_or("(none)".to_owned(), |value| value.to_display());
+                format!("{param}={value}")
+            }
+        };
+        sources.push(Source { run: run.run_id, label, group, metrics_name });
     }
     Ok(sources)
 }

@@ -97,6 +97,7 @@ pub fn read(store: &Store, args: &PlotArgs) -> Result<Vec<Curve>> {
         metrics_name: args.metrics_name.clone(),
         pipeline: args.pipeline.clone(),
         stage: args.stage.clone(),
+        by: args.by.clone(),
         x: args.x.clone(),
     };
     fetch(store, &request)

@@ -7,7 +7,7 @@ use ratatui::widgets::Widget;
 use ratatui::widgets::canvas::{Canvas, Context, Line, Points};
 
 use super::axis::Axis;
-use super::curve::{Curve, bounds};
+use super::curve::{Curve, bounds, groups};
 use super::{Frame, Labels};
 use crate::text;
 
@@ -54,7 +54,7 @@ pub fn draw(curves: &[Curve], labels: &Labels, frame: &Frame, size: TerminalSize
         text.push_str(&format!("{label:>gutter$} {edge}"));
         text.push_str(&row_text(&canvas, row, columns, size.has_colours));
         match marks[usize::from(row)] {
-            Some(curve) => text.push_str(&format!(" {}\n", coloured(&mark(curve), curve, size.has_colours))),
+            Some(group) => text.push_str(&format!(" {}\n", coloured(&mark(group), group, size.has_colours))),
             None => text.push('\n'),
         }
     }
@@ -67,8 +67,8 @@ fn paint(curves: &[Curve], x_axis: &Axis, y_axis: &Axis, columns: u16, rows: u16
     let area = Rect::new(0, 0, columns, rows);
     let mut buffer = Buffer::empty(area);
     let draw = |context: &mut Context<'_>| {
-        for (i, curve) in curves.iter().enumerate() {
-            let colour = COLOURS[i % COLOURS.len()].0;
+        for (curve, group) in curves.iter().zip(groups(curves).1) {
+            let colour = COLOURS[group % COLOURS.len()].0;
             let mut thinned = curve.clone();
             let [x_min, x_max] = x_axis.range();
             thinned.thin(usize::from(columns) * DOTS_ACROSS, (x_min, x_max));
@@ -118,18 +118,20 @@ fn tick_rows(axis: &Axis, rows: u16) -> Vec<Option<String>> {
     labels
 }
 
-/// Which curve's mark stands at the right of each line: where the curve ends, or at the nearest free line.
+/// Which group's mark stands at the right of each line: where its first curve ends, or at the nearest free line.
 fn mark_rows(curves: &[Curve], axis: &Axis, rows: u16) -> Vec<Option<usize>> {
     let mut marks = vec![None; usize::from(rows)];
-    if curves.len() < 2 {
+    let (names, groups) = groups(curves);
+    if names.len() < 2 {
         return marks;
     }
-    for (i, curve) in curves.iter().enumerate() {
-        let Some((_, y)) = curve.points.last() else { continue };
+    for group in 0..names.len() {
+        let first = groups.iter().position(|of_curve| *of_curve == group).map(|first| &curves[first]);
+        let Some((_, y)) = first.and_then(|curve| curve.points.last()) else { continue };
         let wanted = row_of(axis, axis.position(*y), rows);
         let free = (0..marks.len()).filter(|row| marks[*row].is_none()).min_by_key(|row| row.abs_diff(wanted));
         if let Some(row) = free {
-            marks[row] = Some(i);
+            marks[row] = Some(group);
         }
     }
     marks
@@ -156,34 +158,35 @@ fn bottom(axis: &Axis, gutter: usize, columns: usize, x_label: &str) -> String {
 }
 
 fn legend(curves: &[Curve], gutter: usize, size: TerminalSize) -> String {
-    if curves.len() < 2 {
+    let (names, _) = groups(curves);
+    if names.len() < 2 {
         return String::new();
     }
-    let width = curves.iter().map(|curve| curve.label.chars().count()).max().unwrap_or(0).min(40);
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(48);
     let available = usize::from(size.columns).saturating_sub(gutter + 2);
     let per_line = (available / (width + 5)).max(1);
     let mut text = String::new();
-    for (line, chunk) in curves.chunks(per_line).enumerate() {
+    for (line, chunk) in names.chunks(per_line).enumerate() {
         text.push_str(&format!("{:gutter$}  ", ""));
-        for (i, curve) in chunk.iter().enumerate() {
+        for (i, name) in chunk.iter().enumerate() {
             let index = line * per_line + i;
             let mark = coloured(&mark(index), index, size.has_colours);
-            text.push_str(&format!("{mark} {:width$}   ", text::shorten(&curve.label, width)));
+            text.push_str(&format!("{mark} {:width$}   ", text::shorten(name, width)));
         }
         text.push('\n');
     }
     text
 }
 
-fn mark(curve: usize) -> String {
-    MARKS.chars().nth(curve % MARKS.len()).map_or_else(String::new, String::from)
+fn mark(group: usize) -> String {
+    MARKS.chars().nth(group % MARKS.len()).map_or_else(String::new, String::from)
 }
 
-fn coloured(text: &str, curve: usize, has_colours: bool) -> String {
+fn coloured(text: &str, group: usize, has_colours: bool) -> String {
     if !has_colours {
         return text.to_owned();
     }
-    format!("\x1b[{}m{text}\x1b[0m", COLOURS[curve % COLOURS.len()].1)
+    format!("\x1b[{}m{text}\x1b[0m", COLOURS[group % COLOURS.len()].1)
 }
 
 #[cfg(test)]
@@ -196,7 +199,11 @@ mod tests {
     }
 
     fn curve(label: &str, f: impl Fn(f64) -> f64) -> Curve {
-        Curve { label: label.into(), points: (0..100).map(|x| (f64::from(x), f(f64::from(x)))).collect() }
+        Curve {
+            label: label.into(),
+            group: label.into(),
+            points: (0..100).map(|x| (f64::from(x), f(f64::from(x)))).collect(),
+        }
     }
 
     #[test]
@@ -222,8 +229,8 @@ mod tests {
 
     #[test]
     fn one_point_and_no_point() {
-        let point = Curve { label: "p".into(), points: vec![(5.0, 2.0)] };
+        let point = Curve { label: "p".into(), group: "p".into(), points: vec![(5.0, 2.0)] };
         assert!(plot(&[point], false).chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c)));
-        assert_eq!(plot(&[Curve { label: "e".into(), points: Vec::new() }], false), "");
+        assert_eq!(plot(&[Curve { label: "e".into(), group: "e".into(), points: Vec::new() }], false), "");
     }
 }

@@ -16,8 +16,8 @@ use crate::journal::mapping::Mapping;
 use crate::layout::TEMP_PREFIX;
 use crate::ring::{RECORD_BYTES, SlotArray};
 
-/// Slots that are made present before the first record: enough for a short run to never meet a page fault.
-const POPULATED_AT_START: u64 = 16 * BLOCK_SLOTS;
+/// Slots that are made present before the first record; the sealer goes on from there at once.
+const POPULATED_AT_START: u64 = 4 * BLOCK_SLOTS;
 
 /// The journal of one ring, mapped.
 pub(crate) struct JournalFile {

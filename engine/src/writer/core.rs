@@ -9,7 +9,7 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::event_log::{Durability, EventLog};
 use crate::events::{Event, FinishState, WriterStarted};
-use crate::fsutil::create_folder;
+use crate::fsutil::{create_folder_unsynced, sync_folder};
 use crate::journal::{Geometry, Header, JournalFile};
 use crate::layout::Layout;
 use crate::ring::RINGS_MAX;
@@ -54,6 +54,8 @@ pub(crate) struct WriterCore {
     log: Mutex<Option<EventLog>>,
     pub(super) sealing: Mutex<Sealing>,
     closed: AtomicBool,
+    /// A file or folder was created whose name may not be on the device.
+    unsynced_names: AtomicBool,
     sealer: Arc<Sealer>,
 }
 
@@ -75,8 +77,8 @@ impl WriterCore {
         let (run, writer) = (started.run_id, started.writer);
         let log = EventLog::create(&layout.events(run, writer), Event::WriterStarted(Box::new(started.clone())))?;
         fork::register_log(log.file());
-        let folder = layout.journals(run, writer);
-        create_folder(&folder)?;
+        // Synced by the sealer, with the first records: a start waits for no device.
+        create_folder_unsynced(&layout.journals(run, writer))?;
         let sealer = Sealer::of_process().map_err(Error::io("start the sealer thread for", layout.root()))?;
         let core = Arc::new(Self {
             tag: u64::from(NEXT_TAG.fetch_add(1, Ordering::Relaxed)) << 32,
@@ -86,6 +88,7 @@ impl WriterCore {
             log: Mutex::new(Some(log)),
             sealing: Mutex::new(Sealing::new()),
             closed: AtomicBool::new(false),
+            unsynced_names: AtomicBool::new(true),
             layout,
             config,
             started,
@@ -184,6 +187,7 @@ impl WriterCore {
         let header = Header { run, writer, ring: number, geometry, salt, created: wall_nanos() };
         let ring = Ring::new(JournalFile::create(&self.layout.journal(run, writer, number), header)?);
         fork::register_gate(&ring.gate);
+        self.unsynced_names.store(true, Ordering::Release);
         Ok(ring)
     }
 
@@ -214,6 +218,17 @@ impl WriterCore {
             Some(log) => log.append(event, durability),
             None => Err(Error::RunClosed { run: self.started.run_id }),
         }
+    }
+
+    /// Syncs the folders that hold the journals' names, if any was created since the last time.
+    pub(super) fn sync_names(&self) -> Result<()> {
+        if self.unsynced_names.swap(false, Ordering::AcqRel) {
+            let run = self.started.run_id;
+            sync_folder(&self.layout.journals(run, self.started.writer))?;
+            sync_folder(&self.layout.run(run))?;
+            sync_folder(&self.layout.runs())?;
+        }
+        Ok(())
     }
 
     pub(super) fn sync_log(&self) -> Result<()> {

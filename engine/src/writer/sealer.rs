@@ -36,6 +36,9 @@ impl Sealer {
             let worker = Arc::clone(&sealer);
             let handle = std::thread::Builder::new().name("stepwell-sealer".to_owned()).spawn(move || worker.run())?;
             let _ = sealer.thread.set(handle.thread().clone());
+            // Calibration spins; the sealer has rings to look after meanwhile. Without the thread, records take their time
+            // from the operating system.
+            let _ = std::thread::Builder::new().name("stepwell-clock".to_owned()).spawn(clock::calibrate);
             *current = Some((pid, Arc::clone(&sealer)));
             Ok(sealer)
         })
@@ -57,7 +60,6 @@ impl Sealer {
     }
 
     fn run(&self) {
-        clock::calibrate();
         loop {
             let mut writers: Vec<_> = undisturbed(|| {
                 let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);

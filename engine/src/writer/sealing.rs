@@ -138,7 +138,8 @@ impl WriterCore {
     /// Syncs the journals. With `now`, only what the seal deadline asks for: full blocks, and an open block whose first
     /// record has waited that long. Without, everything.
     fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) {
-        let mut failure = None;
+        let mut failure = self.sync_names().err();
+        sealing.keep_journal |= failure.is_some();
         for ring in rings {
             let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
             let open_due = now.is_none_or(|now| {

@@ -47,7 +47,10 @@ pub(super) fn keys(values: impl Iterator<Item = impl AsRef<str>>) -> Result<Arra
     for value in values {
         builder.append(value)?;
     }
-    Ok(Arc::new(builder.finish()))
+    let mut keys = builder.finish();
+    // A builder reserves for thousands of rows; planning would take a table of ten runs for a large one.
+    keys.shrink_to_fit();
+    Ok(Arc::new(keys))
 }
 
 pub(super) fn texts(values: impl Iterator<Item = impl AsRef<str>>) -> ArrayRef {
