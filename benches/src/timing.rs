@@ -8,8 +8,8 @@ use crate::Result;
 
 /// Values that a timed call may log, prepared beforehand.
 pub const VALUES: usize = 1 << 16;
-/// Calls timed one after the other in a burst, for which a ring always has room.
-pub const BURST_CALLS: u64 = 100_000;
+/// Records logged one after the other in a burst, for which a ring always has room.
+pub const BURST_RECORDS: u64 = 100_000;
 /// Most ticks that are told apart from more.
 const TICKS_MAX: u64 = 1 << 44;
 
@@ -62,7 +62,7 @@ impl Stopwatch {
         &self.values[start..start + count]
     }
 
-    /// Calls flat out in bursts of [`BURST_CALLS`], with pauses in between so that the rate of the plan is met: sealing,
+    /// Calls flat out in bursts of [`BURST_RECORDS`], with pauses in between so that the rate of the plan is met: sealing,
     /// syncing and segment writing go on beside. `count` values are passed to each call.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Stopwatch {
     pub fn bursts(&self, plan: Plan, count: usize, mut call: impl FnMut(i64, &[f64])) -> Result<Timed> {
         let mut timed = Timed { service: ticks()?, response: ticks()? };
         // Recorded only after the burst, because recording would push the ring out of the cache.
-        let mut durations = vec![0_u64; BURST_CALLS as usize];
+        let mut durations = vec![0_u64; BURST_RECORDS as usize / count];
         let start = Instant::now();
         let mut step = 0;
         while start.elapsed() < plan.duration {

@@ -337,7 +337,8 @@ pub struct MetricStats {
     pub first: PlacedValue,
     /// Record with the highest (step, time, sequence number).
     pub last: PlacedValue,
-    /// Sum of the finite values.
+    /// Sum of the finite values; infinite when it is too large for a float.
+    #[serde(with = "json_float")]
     pub sum: f64,
 }
 
@@ -520,6 +521,19 @@ mod tests {
         let placed = PlacedValue { value: f64::INFINITY, ..placed };
         let text = serde_json::to_string(&placed).expect("json");
         assert_eq!(serde_json::from_str::<PlacedValue>(&text).expect("back"), placed);
+    }
+
+    /// Two finite values whose sum is not: the sum was written as `null`, and the line that named the segment could not be
+    /// read back, so its rows were gone from SQL.
+    #[test]
+    fn a_sum_that_overflows_can_be_read_back() {
+        let placed = PlacedValue { step: 1, time: 2, seq: 3, value: f64::MAX };
+        let (min, max) = (None, None);
+        let metric = "loss".to_owned();
+        let sum = f64::MAX + f64::MAX;
+        let stats = MetricStats { metric, count: 2, non_finite: 0, min, max, first: placed, last: placed, sum };
+        let text = serde_json::to_string(&stats).expect("json");
+        assert_eq!(serde_json::from_str::<MetricStats>(&text).expect("back"), stats);
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Catalog {
                 check_version(&connection, &path)?;
                 Ok(Self::from_connection(connection, Place::ReadOnlyFile { path }))
             }
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => Self::open_in_memory(),
+            Err(error) if needs_to_write(&error) => Self::open_in_memory(),
             Err(error) => Err(failed("open", &path)(error)),
         }
     }
@@ -187,11 +187,16 @@ pub(super) fn open_read_only_file(path: &Path) -> rusqlite::Result<Connection> {
     match open(path, flags) {
         // In a folder where its helper files cannot be made, SQLite reads a database only when told that nobody changes it,
         // which is so when there is no write-ahead log.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !has_wal(path) => {
+        Err(error) if needs_to_write(&error) && !has_wal(path) => {
             open(&immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
         }
         other => other,
     }
+}
+
+/// Whether SQLite could not make the helper files that a database with a write-ahead log needs, even for reading.
+fn needs_to_write(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 fn has_wal(path: &Path) -> bool {

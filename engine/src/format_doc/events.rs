@@ -123,7 +123,7 @@ fn events_have_the_fields_of_their_tables() {
         let (mut full, mut least) = (line(full), line(&least));
         let name = full["event"].as_str().expect("event").to_owned();
         for value in [&mut full, &mut least] {
-            ["n", "time", "event"].map(|field| value.as_object_mut().expect("object").remove(field).expect(field));
+            value.as_object_mut().expect("object").retain(|field, _| !["n", "time", "event"].contains(&field.as_str()));
         }
         check_object(&format!("event {name}"), &full, &least);
         seen.insert(name);
@@ -145,7 +145,7 @@ fn lines_and_kinds_are_as_said() {
     let (body, tail) = text.rsplit_once(",\"crc\":\"").expect("checksum");
     assert_eq!(tail, format!("{:08x}\"}}\n", crc32c::crc32c(body.as_bytes())));
     let mut line: Value = serde_json::from_str(&text).expect("JSON");
-    ["host", "pid", "rows"].map(|field| line.as_object_mut().expect("object").remove(field));
+    line.as_object_mut().expect("object").retain(|field, _| !["host", "pid", "rows"].contains(&field.as_str()));
     check_object("event line", &line, &line);
     let example = DOCUMENT.lines().find(|line| line.starts_with("{\"n\":3,")).expect("example");
     EventLine::decode(example).expect("the example is a line");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow::array::Array as _;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, NullArray, StringArray, StringDictionaryBuilder,
     StructArray, TimestampMicrosecondArray,

@@ -253,3 +253,22 @@ fn reading_only_writes_nothing() {
     assert_eq!(std::fs::read(store.layout.catalog()).expect("catalog"), bytes);
     assert_eq!(dump(&catalog), dump(&store.refreshed()));
 }
+
+/// SQLite reads a database with a write-ahead log only where it can make its helper files, and says so with an error of its
+/// own in a folder that cannot be written to. (Run as root, nothing is forbidden, and this only reads.)
+#[cfg(unix)]
+#[test]
+fn a_catalog_in_a_folder_that_cannot_be_written_to_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = TestStore::new();
+    store.write(&sample());
+    let expected = dump(&store.refreshed());
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", store.layout.catalog().display()));
+    }
+    let allow = |mode| std::fs::set_permissions(store.folder.path(), std::fs::Permissions::from_mode(mode));
+    allow(0o555).expect("forbidden");
+    let result = Catalog::open_read_only(&store.layout).map(|catalog| dump(&catalog));
+    allow(0o755).expect("allowed");
+    assert_eq!(result.expect("opens"), expected);
+}
