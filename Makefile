@@ -55,6 +55,24 @@ $(VENV)/.wheel: $(VENV)/.tools
 python-test: python ## Python tests in .venv with the built wheel
 	cd python/tests && $(VENV)/bin/python -m pytest -q
 
+$(VENV_MLMD)/.tools: tests/mlmd/requirements.txt | $(VENV)/.tools
+	$(PYTHON) -m venv $(VENV_MLMD)
+	$(VENV_MLMD)/bin/pip install --quiet --disable-pip-version-check -r tests/mlmd/requirements.txt
+	touch $@
+
+# ml-metadata has wheels for CPython 3.10 and 3.11 only; with another Python its test is left out, and said so.
+mlmd-test: python ## ml-metadata's own library reads the catalog
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))'; then \
+		$(MAKE) --no-print-directory mlmd-test-run; \
+	else echo "ml-metadata has no wheel for $$($(PYTHON) --version): its test is left out"; fi
+
+.PHONY: mlmd-test-run
+mlmd-test-run: $(VENV_MLMD)/.tools
+	rm -rf $(TARGET)/mlmd && mkdir -p $(TARGET)/mlmd
+	$(VENV)/bin/python tests/mlmd/make_store.py $(TARGET)/mlmd/store $(TARGET)/mlmd/expected.json
+	STEPWELL_MLMD_STORE=$(TARGET)/mlmd/store STEPWELL_MLMD_EXPECTED=$(TARGET)/mlmd/expected.json \
+		$(VENV_MLMD)/bin/python -m pytest -q -p no:cacheprovider tests/mlmd
+
 kill: ## 10,000 kills (KILLS=n), each followed by recovery and a full check
 	STEPWELL_KILLS=$(KILLS) $(CARGO) test --locked --workspace --test crash -- --nocapture
 

@@ -121,6 +121,9 @@ impl OutputArgs {
 
 /// `stepwell demo`.
 #[derive(Args)]
+#[command(after_help = "\
+The store is .stepwell-demo, or the folder given by --store. It starts empty: what an earlier demo left there is deleted,
+and nothing else ever is.")]
 pub struct DemoArgs {
     /// A smaller grid and fewer epochs
     #[arg(long)]

@@ -51,8 +51,20 @@ fn other_faults_are_told_once() {
         ("SELECT 1 / 0", "ivide by zero"),
         ("SELECT run_id FROM metrics, runs", "run_id"),
         ("SELECT sum(metric) FROM metrics", "sum"),
+        ("SELECT params['lr']['x'] FROM runs", "x"),
+        ("SELECT value + metric FROM metrics WHERE step = 'abc'", "abc"),
+        ("SELECT * FROM metrics WHERE time > 'yesterday'", "yesterday"),
+        ("SELECT * FROM metrics WHERE value", "value"),
+        ("SELECT * FROM metrics m WHERE metrics.value > 3", "metrics.value"),
+        ("SELECT value FROM metrics ORDER BY nothing", "nothing"),
+        ("SELECT value FROM metrics GROUP BY", "EOF"),
+        ("SELECT * FROM information_schema.nothing", "nothing"),
+        ("SELECT CAST(metric AS INT) FROM metrics", "loss"),
+        ("SELECT loss FROM metrics", "loss"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "read_csv"),
     ] {
         let text = message(sql);
+        println!("TMP {text}");
         assert!(text.contains(part), "{sql}: {text}");
         for decoration in
             ["DataFusion", "Error during planning", "Arrow error", "Schema error", "External", "stepwell.public"]

@@ -98,7 +98,6 @@ fn a_join_leaves_out_the_files_of_other_runs() {
     }
     let session = crate::support::session_of(data, Default::default());
     let sql = "SELECT count(*), max(m.value) FROM metrics m JOIN runs r ON m.run_id = r.run_id WHERE r.params['index'] = 3 AND m.metric = 'loss'";
-    println!("{}", ask(&session, &format!("EXPLAIN {sql}")).join("\n"));
     assert_eq!(ask(&session, sql), ["100|399.0"]);
 }
 
