@@ -110,7 +110,9 @@ mod tests {
         assert_eq!(with("", "").expect("defaults"), EngineConfig::default());
         assert_eq!(with("STEPWELL_RING_RECORDS", "8192").expect("set").ring_records, 8192);
         assert_eq!(with("STEPWELL_SYNC_MILLIS", "20").expect("set").sync_interval, Duration::from_millis(20));
-        for (name, value) in [("STEPWELL_RING_RECORDS", "5000"), ("STEPWELL_RING_RECORDS", "lots"), ("STEPWELL_SEGMENT_ROWS", "1")] {
+        for (name, value) in
+            [("STEPWELL_RING_RECORDS", "5000"), ("STEPWELL_RING_RECORDS", "lots"), ("STEPWELL_SEGMENT_ROWS", "1")]
+        {
             assert!(matches!(with(name, value), Err(Error::InvalidSetting { .. })), "{name}={value}");
         }
     }

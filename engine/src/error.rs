@@ -112,7 +112,9 @@ pub enum Error {
         run: RunId,
     },
     /// The run has a writer that is still alive, in this process or another.
-    #[error("run {run} is still being written by process {pid} on {host}; its rows are in SQL already; commit from inside that process")]
+    #[error(
+        "run {run} is still being written by process {pid} on {host}; its rows are in SQL already; commit from inside that process"
+    )]
     RunStillWritten {
         /// The run.
         run: RunId,
@@ -122,7 +124,9 @@ pub enum Error {
         host: String,
     },
     /// A run reached the number or size of metric definitions a journal holds.
-    #[error("run {run} has reached {metrics} metrics, the most one writer can define; put what varies into the step or into another run")]
+    #[error(
+        "run {run} has reached {metrics} metrics, the most one writer can define; put what varies into the step or into another run"
+    )]
     TooManyMetrics {
         /// The run.
         run: RunId,
@@ -162,7 +166,9 @@ pub enum Error {
         source: io::Error,
     },
     /// A synchronisation to the device failed. The records are kept as long as the process and the machine live.
-    #[error("could not sync {path:?} to its device; records logged since the last good sync are safe from a crash of the process, not from power loss")]
+    #[error(
+        "could not sync {path:?} to its device; records logged since the last good sync are safe from a crash of the process, not from power loss"
+    )]
     SyncFailed {
         /// The file.
         path: PathBuf,
@@ -196,7 +202,9 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// The handle was copied into a forked child, where it must not write.
-    #[error("this run was started by process {parent}; a forked child starts its own run or resumes this one as another rank")]
+    #[error(
+        "this run was started by process {parent}; a forked child starts its own run or resumes this one as another rank"
+    )]
     Forked {
         /// Process that owns the run.
         parent: u32,
@@ -283,7 +291,9 @@ pub enum LogError {
     #[error("the run is closed; start a new run, or resume this one")]
     Closed,
     /// The handle was copied into a forked child.
-    #[error("the run belongs to the parent process; a forked child starts its own run or resumes this one as another rank")]
+    #[error(
+        "the run belongs to the parent process; a forked child starts its own run or resumes this one as another rank"
+    )]
     Forked,
     /// The metric handle belongs to another run.
     #[error("the metric handle belongs to another run; make one with this run's metric()")]

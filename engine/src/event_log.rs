@@ -147,11 +147,8 @@ impl EventLog {
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`].
     pub fn take_over(path: &Path) -> Result<Option<(Self, LogContents)>> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .read(true)
-            .open(path)
-            .map_err(Error::io("open the event log", path))?;
+        let mut file =
+            OpenOptions::new().append(true).read(true).open(path).map_err(Error::io("open the event log", path))?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(None);
         }

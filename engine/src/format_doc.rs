@@ -115,7 +115,12 @@ fn lap_index(geometry: Geometry) -> u64 {
 
 fn record_at(index: u64) -> Record {
     let value_bits = (index as f64).sqrt().to_bits();
-    Record { metric: (index % 2) as u32, time: 1_795_403_358_728_123_456 + index as i64, step: -(index as i64), value_bits }
+    Record {
+        metric: (index % 2) as u32,
+        time: 1_795_403_358_728_123_456 + index as i64,
+        step: -(index as i64),
+        value_bits,
+    }
 }
 
 #[test]

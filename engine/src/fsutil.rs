@@ -47,7 +47,16 @@ pub(crate) fn is_remote(path: &Path) -> bool {
     {
         // Magic numbers of statfs(2): NFS, SMB (two), CIFS, FUSE, Lustre, GPFS, 9P, Ceph, AFS.
         const REMOTE: [u64; 10] = [
-            0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x0bd0_0bd0, 0x4750_4653, 0x0102_1997, 0x00c3_6400, 0x5346_414f,
+            0x6969,
+            0x517b,
+            0xfe53_4d42,
+            0xff53_4d42,
+            0x6573_5546,
+            0x0bd0_0bd0,
+            0x4750_4653,
+            0x0102_1997,
+            0x00c3_6400,
+            0x5346_414f,
         ];
         rustix::fs::statfs(path).is_ok_and(|info| REMOTE.contains(&(info.f_type as u64 & 0xffff_ffff)))
     }

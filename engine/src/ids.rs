@@ -155,11 +155,7 @@ impl FromStr for ContentHash {
     fn from_str(text: &str) -> Result<Self> {
         let hash = blake3::Hash::from_hex(text).map_err(|_| Error::InvalidHash { text: text.to_owned() })?;
         // Only lower case is canonical: a hash is part of file names.
-        if hash.to_hex().as_str() == text {
-            Ok(hash.into())
-        } else {
-            Err(Error::InvalidHash { text: text.to_owned() })
-        }
+        if hash.to_hex().as_str() == text { Ok(hash.into()) } else { Err(Error::InvalidHash { text: text.to_owned() }) }
     }
 }
 
@@ -193,7 +189,8 @@ mod tests {
 
     #[test]
     fn only_canonical_spellings_are_ids() {
-        for bad in ["", "w-1-2", "w--1-0-00000000", "w-01-0-00000000", "w-1-0-0000000A", "w-1-0-00000000-x", "training"] {
+        for bad in ["", "w-1-2", "w--1-0-00000000", "w-01-0-00000000", "w-1-0-0000000A", "w-1-0-00000000-x", "training"]
+        {
             assert!(bad.parse::<WriterId>().is_err(), "{bad}");
         }
         assert!("ABCD".parse::<ContentHash>().is_err());

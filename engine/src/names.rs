@@ -110,7 +110,8 @@ fn encoded_folder(name: &str) -> String {
     // A leading dot hides a folder, and a folder named like a writer would collide with that writer's journals.
     let first_needs_escape = name.starts_with('.') || name.parse::<WriterId>().is_ok();
     for (index, c) in name.chars().enumerate() {
-        if matches!(c, '/' | '\\' | '%' | ':' | '*' | '?' | '"' | '<' | '>' | '|') || (index == 0 && first_needs_escape) {
+        if matches!(c, '/' | '\\' | '%' | ':' | '*' | '?' | '"' | '<' | '>' | '|') || (index == 0 && first_needs_escape)
+        {
             let mut buffer = [0; 4];
             for byte in c.encode_utf8(&mut buffer).bytes() {
                 folder.push_str(&format!("%{byte:02X}"));
@@ -136,7 +137,9 @@ mod tests {
     #[test]
     fn bad_names_say_what_is_wrong() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
-        for (name, part) in [("", "empty"), (long.as_str(), "longer"), ("a\0b", "control"), ("a\nb", "control"), (" a", "white space")] {
+        for (name, part) in
+            [("", "empty"), (long.as_str(), "longer"), ("a\0b", "control"), ("a\nb", "control"), (" a", "white space")]
+        {
             let error = check_name(NameKind::Metric, name).expect_err("refused").to_string();
             assert!(error.contains(part) && error.contains("metric"), "{error}");
         }
@@ -149,7 +152,10 @@ mod tests {
             names.iter().map(|name| MetricsName::try_new(name).expect(name).folder()).collect();
         assert_eq!(folders.len(), names.len());
         for folder in folders {
-            assert!(!folder.contains('/') && !folder.starts_with('.') && folder.parse::<WriterId>().is_err(), "{folder}");
+            assert!(
+                !folder.contains('/') && !folder.starts_with('.') && folder.parse::<WriterId>().is_err(),
+                "{folder}"
+            );
         }
     }
 }

@@ -79,13 +79,7 @@ pub(crate) fn recover_writer(
     recovery.commit_names()?;
     recovery.clean_up()?;
     let rows_total = recovery.manifest.segments.iter().map(|segment| segment.rows).sum();
-    Ok(Some(RecoveredWriter {
-        run_id: run,
-        writer,
-        rows_recovered: recovery.rows,
-        rows_total,
-        gaps: recovery.gaps,
-    }))
+    Ok(Some(RecoveredWriter { run_id: run, writer, rows_recovered: recovery.rows, rows_total, gaps: recovery.gaps }))
 }
 
 /// Registers the latest artifact of one metrics name of a dead writer, or finds the one that covers all its records.
@@ -187,7 +181,12 @@ impl Recovery<'_> {
     ) -> Result<()> {
         let Some(batcher) = batcher else { return Ok(()) };
         if batcher.undefined() > 0 {
-            self.gap(GapKind::UndefinedMetric, 0, batcher.undefined(), "metric numbers without a definition".to_owned());
+            self.gap(
+                GapKind::UndefinedMetric,
+                0,
+                batcher.undefined(),
+                "metric numbers without a definition".to_owned(),
+            );
         }
         if batcher.rows() == 0 {
             return Ok(());
@@ -284,9 +283,9 @@ impl Recovery<'_> {
     fn is_rubbish(&self, entry: &std::fs::DirEntry, named: &BTreeSet<PathBuf>) -> bool {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { return false };
-        let own_temporary = name.strip_prefix(TEMP_PREFIX).is_some_and(|rest| {
-            rest.rsplit_once('-').is_some_and(|(writer, _)| writer == self.writer().to_string())
-        });
+        let own_temporary = name
+            .strip_prefix(TEMP_PREFIX)
+            .is_some_and(|rest| rest.rsplit_once('-').is_some_and(|(writer, _)| writer == self.writer().to_string()));
         let own_segment = SegmentFile::parse(name).is_some_and(|file| file.writer == self.writer());
         own_temporary || (own_segment && !named.contains(&entry.path()))
     }

@@ -206,11 +206,9 @@ impl Store {
         let found: Vec<_> = snapshot.runs().iter().filter(fits).collect();
         match found.as_slice() {
             [run] => Ok(run.run_id),
-            _ if text.is_empty() || found.is_empty() => Err(Error::NotFound {
-                what: "run",
-                name: text.to_owned(),
-                hint: "`stepwell runs` lists them",
-            }),
+            _ if text.is_empty() || found.is_empty() => {
+                Err(Error::NotFound { what: "run", name: text.to_owned(), hint: "`stepwell runs` lists them" })
+            }
             _ => Err(Error::AmbiguousRun { prefix: text.to_owned(), count: found.len() }),
         }
     }
@@ -370,8 +368,7 @@ fn existing_writers(layout: &Layout, run: RunId) -> Result<Vec<WriterStarted>> {
 pub(crate) fn list_runs(layout: &Layout) -> Result<Vec<RunId>> {
     let folder = layout.runs();
     let entries = std::fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
-    let mut runs: Vec<RunId> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut runs: Vec<RunId> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     runs.sort_unstable();
     Ok(runs)
 }

@@ -88,11 +88,7 @@ pub(crate) fn verify_store(layout: &Layout, progress: &mut dyn FnMut(u64, u64)) 
 }
 
 /// The segments that event logs name, and the stored artifacts they refer to; damaged logs are reported on the way.
-fn expected_files(
-    layout: &Layout,
-    manifests: &mut Vec<Manifest>,
-    report: &mut VerifyReport,
-) -> Result<Vec<Expected>> {
+fn expected_files(layout: &Layout, manifests: &mut Vec<Manifest>, report: &mut VerifyReport) -> Result<Vec<Expected>> {
     let mut segments = BTreeMap::new();
     for run in crate::store::list_runs(layout)? {
         for writer in writers_of(layout, run)? {

@@ -112,15 +112,6 @@ fn is_never_a_number(value: &Bound<'_, PyAny>) -> bool {
 /// Says why `value` is not a metric value, and what to use instead.
 fn refusal(value: &Bound<'_, PyAny>, which: &Which<'_, '_>) -> PyErr {
     let py = value.py();
-    let several = value.getattr("shape").ok().filter(|shape| !shape.is_none());
-    if let Some(shape) = several {
-        return Class::Input.error(
-            py,
-            format!(
-                "{which} is an array of shape {shape}; log one number, such as its mean, or one metric per element"
-            ),
-        );
-    }
     let fault = if value.is_none() {
         "is None; leave the metric out of this call, or log float('nan')".to_owned()
     } else if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
@@ -131,6 +122,11 @@ fn refusal(value: &Bound<'_, PyAny>, which: &Which<'_, '_>) -> PyErr {
         "is a dict; give each of its values a key of its own".to_owned()
     } else if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         "is a sequence; log one number, such as its mean, or one metric per element".to_owned()
+    } else if let Some(shape) = value.getattr("shape").ok().filter(|shape| !shape.is_none()) {
+        let fault = format!(
+            "{which} is an array of shape {shape}; log one number, such as its mean, or one metric per element"
+        );
+        return Class::Input.error(py, fault);
     } else {
         format!("is of type {}, which is not a number; log float(value)", type_name(value))
     };

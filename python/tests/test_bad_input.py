@@ -1,7 +1,7 @@
 """Bad input: a clear error, of a class that says what is wrong, and nothing lost."""
 
 import os
-import stat
+import tempfile
 
 import pytest
 
@@ -116,22 +116,51 @@ def test_a_store_that_is_not_there(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_read_only_store(store):
-    with stepwell.start(pipeline="p", stage="s", store=store) as run:
-        run.log({"x": 1.0})
-    folders = [folder for folder, _, _ in os.walk(store)]
-    for folder in folders:
-        os.chmod(folder, stat.S_IRUSR | stat.S_IXUSR)
-    try:
-        if os.access(store, os.W_OK):
-            pytest.skip("this user may write everywhere")
-        with pytest.raises(OSError) as raised:
-            stepwell.start(pipeline="p", stage="s", store=store)
-        assert isinstance(raised.value, StepwellError)
-        assert len(stepwell.sql("SELECT * FROM metrics", store)) == 1, "it can still be read"
-    finally:
-        for folder in folders:
-            os.chmod(folder, stat.S_IRWXU)
+def as_nobody(work):
+    """Runs `work` in a forked child without the rights of root, and gives what it returned as text."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            told = work()
+        except BaseException as error:
+            told = f"unexpected {error!r}"
+        os.write(write, told.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return told
+
+
+def test_a_read_only_store():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        store = os.path.join(folder, "store")
+        with stepwell.start(pipeline="p", stage="s", store=store) as run:
+            run.log({"x": 1.0})
+        for parent, folders, files in os.walk(store):
+            os.chmod(parent, 0o555)
+            for file in files:
+                os.chmod(os.path.join(parent, file), 0o444)
+
+        def work():
+            try:
+                stepwell.start(pipeline="p", stage="s", store=store)
+            except stepwell.errors.ReadOnlyError as error:
+                assert isinstance(error, OSError)
+                return f"refused: {error}; rows: {stepwell.sql('SELECT value FROM metrics', store).rows}"
+            return "it was written to"
+
+        told = as_nobody(work)
+        for parent, folders, files in os.walk(store):
+            os.chmod(parent, 0o755)
+    assert told.startswith("refused") and "read-only" in told and told.endswith("rows: [(1.0,)]"), told
 
 
 @pytest.mark.parametrize(

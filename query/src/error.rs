@@ -143,6 +143,16 @@ pub enum Error {
         /// Where it is in the query.
         position: Option<Position>,
     },
+    /// No run has a parameter or tag of this name.
+    #[error("no run has a parameter or tag {name:?}{}; there are: {}", did_you_mean(.suggestion), .keys.join(", "))]
+    UnknownKey {
+        /// What was asked for.
+        name: String,
+        /// A parameter or tag with a similar name.
+        suggestion: Option<String>,
+        /// Parameters and tags of all runs.
+        keys: Vec<String>,
+    },
     /// A column name fits several tables of the query.
     #[error("the column {name:?}{} is in several tables of this query; write table.column", at(.position))]
     AmbiguousColumn {
@@ -262,6 +272,7 @@ impl Error {
             | Self::Syntax { .. }
             | Self::UnknownTable { .. }
             | Self::UnknownColumn { .. }
+            | Self::UnknownKey { .. }
             | Self::AmbiguousColumn { .. }
             | Self::Planning { .. }
             | Self::UnknownFormat { .. } => true,
@@ -300,6 +311,16 @@ impl Error {
 /// The error a user should see for one of DataFusion's.
 pub(crate) fn from_datafusion(error: DataFusionError, memory_limit_bytes: usize) -> Error {
     Cleaner { memory_limit_bytes }.clean(error, None)
+}
+
+/// The key that a query looked for in `params` or `tags` in vain.
+///
+/// DataFusion says so in words only. Should it word it anew, the user reads its words instead of the list of keys.
+pub(crate) fn missing_key(error: &Error) -> Option<&str> {
+    match error {
+        Error::Planning { message, .. } => message.strip_prefix("Field ")?.strip_suffix(" not found in struct"),
+        _ => None,
+    }
 }
 
 struct Cleaner {

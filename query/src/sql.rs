@@ -1,5 +1,6 @@
 //! Sessions: SQL in, rows out. Calls block; they may be made from any thread, inside an async runtime too.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -15,7 +16,7 @@ use futures::StreamExt;
 use object_store::memory::InMemory;
 use stepwell_engine::{Result as EngineResult, Store};
 
-use crate::error::{DamagedSegment, Error, Result, from_datafusion};
+use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
 use crate::integrity::{DamagedPolicy, Guard};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
@@ -23,6 +24,7 @@ use crate::runtime::{cores, runtime};
 use crate::segment_scan::SEGMENTS_URL;
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
+use crate::suggest::nearest;
 
 /// How often a waiting call looks whether it was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -216,9 +218,10 @@ impl Query {
         let context = self.context(&guard).map_err(|error| from_datafusion(error, limit))?;
         let state = context.state();
         policy::check_tables(&statement, |name| state.table_functions().contains_key(name))?;
-        let plan = state.statement_to_plan(statement).await.map_err(|error| from_datafusion(error, limit))?;
+        let clean = |error| self.with_keys(from_datafusion(error, limit));
+        let plan = state.statement_to_plan(statement).await.map_err(clean)?;
         policy::check_plan(&plan)?;
-        let frame = context.execute_logical_plan(plan).await.map_err(|error| from_datafusion(error, limit))?;
+        let frame = context.execute_logical_plan(plan).await.map_err(clean)?;
         let result = self.collect(frame, &guard).await;
         match result {
             // The scan's error names the file, but may have been worded anew on its way up.
@@ -227,6 +230,15 @@ impl Query {
             }
             result => result,
         }
+    }
+
+    /// Tells which parameters and tags there are, when the query names one that no run has.
+    fn with_keys(&self, error: Error) -> Error {
+        let Some(name) = missing_key(&error) else { return error };
+        let runs = self.snapshot.runs();
+        let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.params.keys().chain(run.tags.keys())).collect();
+        let suggestion = nearest(name, keys.iter().map(|key| key.as_str()));
+        Error::UnknownKey { name: name.to_owned(), suggestion, keys: keys.into_iter().cloned().collect() }
     }
 
     fn context(&self, guard: &Arc<Guard>) -> datafusion::error::Result<SessionContext> {

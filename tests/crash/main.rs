@@ -69,14 +69,8 @@ fn kill_one(folder: &Path, random: &mut Random, totals: &mut Totals) {
     let ring = 4096 << random.below(5);
     let page = Acknowledgements::open(&page_path).expect("page");
     let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-    let child = writer(&[
-        "write",
-        &text(&store),
-        &run.to_string(),
-        &text(&page_path),
-        &threads.to_string(),
-        &ring.to_string(),
-    ]);
+    let child =
+        writer(&["write", &text(&store), &run.to_string(), &text(&page_path), &threads.to_string(), &ring.to_string()]);
     kill_after(child, Duration::from_micros(random.below(60_000)));
     totals.kills += 1;
     // Recovery may be killed too, and again.

@@ -192,7 +192,10 @@ fn a_folder_is_an_object_with_one_line_per_file() {
     assert_eq!(blake3::hash(manifest.as_bytes()).to_hex().as_str(), hash);
     let lines: Vec<Value> = manifest.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     lines.iter().for_each(|line| check_object("folder manifest", line, line));
-    assert_eq!(lines.iter().map(|line| line["path"].as_str().expect("path")).collect::<Vec<_>>(), ["b.txt", "deep/a.txt"]);
+    assert_eq!(
+        lines.iter().map(|line| line["path"].as_str().expect("path")).collect::<Vec<_>>(),
+        ["b.txt", "deep/a.txt"]
+    );
 }
 
 /// The document's id of `kind` and `parts`, whose number the table of ids confirms.
@@ -213,16 +216,21 @@ fn id(kind: &str, parts: &[&str]) -> i64 {
 fn ids_follow_the_rule() {
     let place = Place::new();
     let run = place.run.id().to_string();
-    let (pipeline, stage, execution) = (id("pipeline", &["digits"]), id("stage", &["digits/train"]), id("execution", &[&run]));
+    let (pipeline, stage, execution) =
+        (id("pipeline", &["digits"]), id("stage", &["digits/train"]), id("execution", &[&run]));
     assert_eq!(place.id("SELECT id FROM Context WHERE type_id = 10 AND name = 'digits'"), pipeline);
     assert_eq!(place.id("SELECT id FROM Context WHERE type_id = 11 AND name = 'digits/train'"), stage);
     assert_eq!(place.id("SELECT id FROM Execution"), execution);
-    assert_eq!(place.id("SELECT id FROM Type WHERE type_kind = 0 AND name = 'train'"), id("execution type", &["train"]));
+    assert_eq!(
+        place.id("SELECT id FROM Type WHERE type_kind = 0 AND name = 'train'"),
+        id("execution type", &["train"])
+    );
     assert_eq!(place.id("SELECT id FROM Type WHERE type_kind = 1 AND name = 'Chart'"), id("artifact type", &["Chart"]));
     let of = |name: &str, column: &str| {
         place.text(&format!("SELECT {column} FROM stepwell_reference WHERE artifact_type = '{name}' ORDER BY n DESC"))
     };
-    let scopes = [("Dataset", String::new()), ("Metrics", run.clone()), ("Step_Metrics", format!("{run}/train/metrics"))];
+    let scopes =
+        [("Dataset", String::new()), ("Metrics", run.clone()), ("Step_Metrics", format!("{run}/train/metrics"))];
     for (artifact_type, scope) in scopes {
         assert_eq!(of(artifact_type, "scope"), scope);
         let artifact = id("artifact", &[artifact_type, &of(artifact_type, "uri"), &scope]);

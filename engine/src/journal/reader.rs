@@ -55,13 +55,7 @@ impl JournalImage {
         let header = Header::decode(&head, file_bytes, path)?;
         let mut drops = [0; 8];
         file.read_exact_at(&mut drops, DROPS_OFFSET as u64).map_err(Error::io("read the journal", path))?;
-        let mut image = Self {
-            definitions: Vec::new(),
-            drops: u64_at(&drops, 0),
-            path: path.to_owned(),
-            file,
-            header,
-        };
+        let mut image = Self { definitions: Vec::new(), drops: u64_at(&drops, 0), path: path.to_owned(), file, header };
         image.read_definitions()?;
         Ok(Some(image))
     }
@@ -128,9 +122,8 @@ impl JournalImage {
     fn is_older_lap(&self, index: u64) -> bool {
         let capacity = self.header.geometry.capacity;
         index.checked_sub(capacity).is_some_and(|older| {
-            self.read_slot(older).is_ok_and(|words| {
-                matches!(Record::read(words, older, self.header.salt), SlotContent::Valid(_))
-            })
+            self.read_slot(older)
+                .is_ok_and(|words| matches!(Record::read(words, older, self.header.salt), SlotContent::Valid(_)))
         })
     }
 

@@ -63,13 +63,11 @@ pub(crate) fn encode(column: ColumnDescPtr, runs: &TextRuns<'_>) -> Result<Encod
         first = last + 1;
     }
     pages.close()?;
-    drop(pages);
 
     let bytes = Bytes::from(sink.into_inner()?);
     let rows = runs.rows.last().map_or(0, |run| run.end);
     let edge = |value: Option<&&str>| value.map(|value| ByteArray::from(value.as_bytes().to_vec()));
-    let statistics =
-        ValueStatistics::new(edge(runs.values.first()), edge(runs.values.last()), None, Some(0), false);
+    let statistics = ValueStatistics::new(edge(runs.values.first()), edge(runs.values.last()), None, Some(0), false);
     let metadata = ColumnChunkMetaData::builder(column)
         .set_compression(Compression::UNCOMPRESSED)
         .set_encodings(vec![Encoding::PLAIN, Encoding::RLE_DICTIONARY])

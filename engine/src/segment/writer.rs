@@ -93,7 +93,9 @@ fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch, temp: &Pa
         // An error of the file below is ours to tell, a full disk above all.
         ParquetError::External(cause) => match cause.downcast::<io::Error>() {
             Ok(source) => Error::Io { action: "write the segment", path: temp.to_owned(), source: *source },
-            Err(cause) => Error::Parquet { action: "write", path: temp.to_owned(), source: ParquetError::External(cause) },
+            Err(cause) => {
+                Error::Parquet { action: "write", path: temp.to_owned(), source: ParquetError::External(cause) }
+            }
         },
         source => Error::Parquet { action: "write", path: temp.to_owned(), source },
     };
@@ -115,8 +117,8 @@ fn encode(
     let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
     let (mut writer, columns) = writer.into_serialized_writer()?;
     let run = context.started.run_id.to_string();
-    let all_rows = [0..rows.batch.num_rows()];
-    let constant = |value| TextRuns { values: vec![value], rows: &all_rows };
+    let all_rows = 0..rows.batch.num_rows();
+    let constant = |value| TextRuns { values: vec![value], rows: std::slice::from_ref(&all_rows) };
     let metrics = rows.metrics.iter().map(|stats| stats.metric.as_str()).collect();
     let descriptions = writer.schema_descr().columns().to_vec();
     let encoders = columns.create_column_writers(0)?;

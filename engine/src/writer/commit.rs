@@ -76,8 +76,7 @@ impl WriterCore {
     pub(super) fn finish_closed(&self, state: FinishState) -> FinishOutcome {
         let rings = self.rings();
         let mut sealing = self.sealing();
-        let mut outcome =
-            FinishOutcome { artifacts: Vec::new(), rows: 0, waits: 0, drops: 0, warnings: Vec::new() };
+        let mut outcome = FinishOutcome { artifacts: Vec::new(), rows: 0, waits: 0, drops: 0, warnings: Vec::new() };
         let ended = self.finish_steps(state, &mut sealing, &rings, &mut outcome);
         if let Err(error) = ended {
             outcome.warnings.push(format!(

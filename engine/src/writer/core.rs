@@ -181,8 +181,7 @@ impl WriterCore {
             });
         }
         let (run, writer) = (self.started.run_id, self.started.writer);
-        let geometry =
-            Geometry { capacity: self.config.ring_records, definitions_bytes: self.config.definition_bytes };
+        let geometry = Geometry { capacity: self.config.ring_records, definitions_bytes: self.config.definition_bytes };
         let salt = crate::ids::random_u64();
         let header = Header { run, writer, ring: number, geometry, salt, created: wall_nanos() };
         let ring = Ring::new(JournalFile::create(&self.layout.journal(run, writer, number), header)?);

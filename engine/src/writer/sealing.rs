@@ -190,7 +190,8 @@ impl WriterCore {
         for ring in rings {
             sealing.progress.entry(ring.number).or_default().look(ring, Instant::now());
         }
-        let heads: BTreeMap<u32, u64> = sealing.progress.iter().map(|(ring, progress)| (*ring, progress.head)).collect();
+        let heads: BTreeMap<u32, u64> =
+            sealing.progress.iter().map(|(ring, progress)| (*ring, progress.head)).collect();
         while rings.iter().any(|ring| sealing.progress[&ring.number].committed < heads[&ring.number]) {
             self.write_one_set(sealing, rings, &heads)?;
         }

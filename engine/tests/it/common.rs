@@ -46,7 +46,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<TestRow> {
         assert_eq!((rows.len() - before) as u64, segment.rows);
     }
     snapshot.live().iter().for_each(|live| push_rows(&mut rows, &live.batch));
-    rows.sort_by(|a, b| (a.rank, a.attempt, a.seq).cmp(&(b.rank, b.attempt, b.seq)));
+    rows.sort_by_key(|row| (row.rank, row.attempt, row.seq));
     rows
 }
 

@@ -9,8 +9,18 @@ fn every_value_comes_back_bit_for_bit() {
     let folder = tempfile::tempdir().expect("folder");
     let store = open(folder.path(), small_config());
     let run = store.start_run(RunOptions::new("p", "s").name("exact")).expect("run");
-    let values = [0.0, -0.0, 1.5, f64::NAN, -f64::NAN, f64::from_bits(0x7ff0_0000_0000_0001), f64::INFINITY,
-        f64::NEG_INFINITY, f64::MIN_POSITIVE / 4.0, f64::MAX];
+    let values = [
+        0.0,
+        -0.0,
+        1.5,
+        f64::NAN,
+        -f64::NAN,
+        f64::from_bits(0x7ff0_0000_0000_0001),
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE / 4.0,
+        f64::MAX,
+    ];
     let steps = [i64::MIN, -1, 0, 0, 7, 3, i64::MAX, 3, 3, 2];
     let metric = run.metric("m", "value").expect("metric");
     let mut log = run.logger().expect("logger");
@@ -157,7 +167,10 @@ fn commits_are_versions_and_finishing_is_final() {
     assert!(run.finish().is_err() && run.commit("m").is_err() && run.logger().is_err());
     let snapshot = store.snapshot().expect("snapshot");
     assert_eq!(snapshot.runs()[0].state, RunState::Failed);
-    assert_eq!(snapshot.artifacts().expect("artifacts").iter().filter(|a| a.artifact_type == "Step_Metrics").count(), 2);
+    assert_eq!(
+        snapshot.artifacts().expect("artifacts").iter().filter(|a| a.artifact_type == "Step_Metrics").count(),
+        2
+    );
     // The identity is that of the rows, however they came into files: a step that went back makes it be read anew.
     assert!(store.verify(&mut |_, _| {}).expect("verify").damaged.is_empty());
 }

@@ -87,8 +87,7 @@ fn a_lost_page_is_a_gap_and_the_records_behind_it_are_kept() {
     let folder = tempfile::tempdir().expect("folder");
     let (store, id) = abandoned(folder.path(), 1000);
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
-    let journal =
-        std::fs::File::options().write(true).open(store.layout().journal(id, writer, 0)).expect("journal");
+    let journal = std::fs::File::options().write(true).open(store.layout().journal(id, writer, 0)).expect("journal");
     let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
     journal.write_all_at(&[0; 4096], slots + 4096).expect("a page of zeros");
     let store = open(folder.path(), small_config());

@@ -47,11 +47,10 @@ fn other_faults_are_told_once() {
     for (sql, part) in [
         ("SELECT averge(value) FROM metrics", "averge"),
         ("SELECT value, max(step) FROM metrics", "GROUP BY"),
-        ("SELECT params['nope'] FROM runs", "nope"),
         ("SELECT 1 / 0", "ivide by zero"),
         ("SELECT run_id FROM metrics, runs", "run_id"),
         ("SELECT sum(metric) FROM metrics", "sum"),
-        ("SELECT params['lr']['x'] FROM runs", "x"),
+        ("SELECT params['lr']['x'] FROM runs", "Float64"),
         ("SELECT value + metric FROM metrics WHERE step = 'abc'", "abc"),
         ("SELECT * FROM metrics WHERE time > 'yesterday'", "yesterday"),
         ("SELECT * FROM metrics WHERE value", "value"),
@@ -92,4 +91,13 @@ fn variants_carry_data() {
         fail(&session, "SELECT CAST('x' AS INT) FROM metrics"),
         Error::Execution { .. } | Error::Planning { .. }
     ));
+}
+
+#[test]
+fn an_unknown_parameter_names_those_there_are() {
+    assert_eq!(
+        message("SELECT params['lrr'] FROM runs"),
+        "no run has a parameter or tag \"lrr\"; did you mean \"lr\"?; there are: lr, team"
+    );
+    assert_eq!(message("SELECT tags['nope'] FROM runs"), "no run has a parameter or tag \"nope\"; there are: lr, team");
 }
