@@ -45,7 +45,7 @@ pub enum CliError {
         path: PathBuf,
         /// What is wrong with it, and where.
         #[source]
-        source: CsvError,
+        source: Box<CsvError>,
     },
     /// `verify` found files that are not what was written.
     #[error("{files} damaged {}; restore what is listed from a copy, or read past it with `stepwell sql --skip-damaged`",

@@ -133,6 +133,12 @@ pub enum Error {
         /// Metrics defined so far.
         metrics: usize,
     },
+    /// Segments of a run were committed faster than its journal could be read.
+    #[error("run {run} commits segments faster than its journal can be read; ask again")]
+    CommittedTooFast {
+        /// The run.
+        run: RunId,
+    },
     /// A metric handle belongs to another run.
     #[error("this metric handle belongs to another run; make one with this run's metric()")]
     ForeignMetric,
@@ -224,6 +230,7 @@ impl Error {
                     Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
                 )
             }
+            Self::CommittedTooFast { .. } => true,
             _ => false,
         }
     }

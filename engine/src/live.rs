@@ -6,7 +6,7 @@
 //! before they were seen; the journal is then read again from there.
 
 use crate::batch::{Batcher, segment_schema};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event_log::read_log;
 use crate::host::is_alive;
 use crate::ids::{RunId, WriterId};
@@ -41,8 +41,7 @@ pub(crate) fn read_writer(layout: &Layout, run: RunId, writer: WriterId) -> Resu
             return Ok(LiveWriter { manifest, alive, rows });
         }
     }
-    // A sealer that commits faster than the journal is read leaves only what is in segments by now.
-    Ok(LiveWriter { manifest, alive, rows: Vec::new() })
+    Err(Error::CommittedTooFast { run })
 }
 
 struct RingScan {

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ use crate::ids::{ContentHash, random_u64};
 use crate::layout::{Layout, TEMP_PREFIX};
 
 const COPY_BYTES: usize = 1 << 20;
+/// Age at which a temporary file cannot belong to a copy that goes on.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// What was taken in.
 pub(crate) struct Content {
@@ -93,6 +96,17 @@ fn take_stream(layout: &Layout, path: &Path, mut source: impl Read, store: bool)
         copy.publish(&layout.object(hash))?;
     }
     Ok(Content { hash, bytes })
+}
+
+/// Removes what processes that died while storing an artifact left: files without a name that are a day old.
+pub(crate) fn remove_abandoned(layout: &Layout) {
+    for entry in std::fs::read_dir(layout.root().join("objects")).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX);
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        if is_temporary && age.is_some_and(|age| age >= ABANDONED_AFTER) {
+            let _ = remove_file(&entry.path());
+        }
+    }
 }
 
 /// A file in `objects/` that has no name yet; removed unless published.

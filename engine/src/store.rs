@@ -20,6 +20,7 @@ use crate::layout::Layout;
 use crate::live::{LiveWriter, read_writer};
 use crate::manifest::Manifest;
 use crate::names::{NameKind, check_name};
+use crate::objects;
 use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
 use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
@@ -101,6 +102,7 @@ impl Store {
         let mut recovery = RecoveryReport::default();
         if access != Access::Read {
             recovery = recover_dead(&layout, &config, &catalog.snapshot(&layout)?.runs()?)?;
+            objects::remove_abandoned(&layout);
             if !recovery.writers.is_empty() {
                 catalog.refresh(&layout)?;
             }
@@ -413,8 +415,12 @@ impl Snapshot {
         let mut live = Vec::new();
         let mut open: HashMap<(RunId, WriterId), Manifest> = HashMap::new();
         for run in &mut runs {
+            let mut last_record = None;
             for writer in run.writers.iter_mut().filter(|writer| writer.state == RunState::Running) {
                 let LiveWriter { manifest, alive, rows } = read_writer(layout, run.run_id, writer.writer)?;
+                let times =
+                    rows.iter().flat_map(|part| &part.metrics).map(|stats| stats.last.time.saturating_mul(1000));
+                last_record = last_record.max(times.max());
                 live.extend(rows);
                 writer.state = match manifest.finished {
                     Some(crate::events::FinishState::Finished) => RunState::Finished,
@@ -426,7 +432,8 @@ impl Snapshot {
             }
             run.state = run_state(&run.writers);
             if run.state != RunState::Running {
-                run.ended = run.ended.or_else(|| run.writers.iter().map(|writer| writer.last_event).max());
+                let last_event = run.writers.iter().map(|writer| writer.last_event).max();
+                run.ended = run.ended.or(last_event.max(last_record));
             }
         }
         let mut segments = catalog.segments()?;

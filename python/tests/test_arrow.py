@@ -37,7 +37,7 @@ def filled(store):
 def test_every_library_gets_the_same_from_a_result(filled):
     result = stepwell.sql(QUERY, filled)
     arrow = pa.table(result)
-    assert arrow.equals(result.to_arrow()) is False or True  # NaN is not equal to itself; the bits are compared below
+    assert result.to_arrow().schema == arrow.schema
     expected = bits(arrow["value"].to_pylist())
     assert len(expected) == len(result) == 200 * len(VALUES) * 2
     assert set(bits(VALUES)) <= set(expected)
@@ -46,7 +46,7 @@ def test_every_library_gets_the_same_from_a_result(filled):
     assert bits(result.to_pandas()["value"].tolist()) == expected
     assert bits(row[3] for row in result.rows) == expected
     assert bits(row["value"] for row in result) == expected
-    assert bits(duckdb.arrow(arrow).fetchall()[i][3] for i in range(3)) == expected[:3]
+    assert bits(row[0] for row in duckdb.sql("SELECT value FROM arrow").fetchall()) == expected
     assert arrow["step"].to_pylist() == [row[1] for row in result.rows]
     assert arrow["time"].to_pylist() == [row[2] for row in result.rows]
 

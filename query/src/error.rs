@@ -143,6 +143,14 @@ pub enum Error {
         /// Where it is in the query.
         position: Option<Position>,
     },
+    /// The query takes the name of a metric for a column.
+    #[error("{name:?}{} is a metric, and metrics are rows; write SELECT step, value FROM metrics WHERE metric = '{name}'", at(.position))]
+    MetricIsNoColumn {
+        /// The metric.
+        name: String,
+        /// Where it is in the query.
+        position: Option<Position>,
+    },
     /// No run has a parameter or tag of this name.
     #[error("no run has a parameter or tag {name:?}{}; there are: {}", did_you_mean(.suggestion), .keys.join(", "))]
     UnknownKey {
@@ -272,6 +280,7 @@ impl Error {
             | Self::Syntax { .. }
             | Self::UnknownTable { .. }
             | Self::UnknownColumn { .. }
+            | Self::MetricIsNoColumn { .. }
             | Self::UnknownKey { .. }
             | Self::AmbiguousColumn { .. }
             | Self::Planning { .. }
@@ -417,7 +426,9 @@ fn written(column: &Column) -> String {
 /// A message without the decorations of the library it comes from.
 fn plain(message: &str) -> String {
     let mut text = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
-    const PREFIXES: [&str; 11] = [
+    const PREFIXES: [&str; 13] = [
+        "Cast error: ",
+        "Parser error: ",
         "Error during planning: ",
         "Schema error: ",
         "Execution error: ",

@@ -93,10 +93,10 @@ pub fn write(result: &QueryResult, format: Format, out: &mut (dyn Write + Send))
     write_batches(result.schema(), result.batches(), format, out)
 }
 
-/// Writes rows that come from elsewhere; as [`write`].
+/// Writes rows that come from elsewhere; as [`write()`].
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_batches(
     schema: &SchemaRef,
     batches: &[RecordBatch],

@@ -218,7 +218,7 @@ impl Query {
         let context = self.context(&guard).map_err(|error| from_datafusion(error, limit))?;
         let state = context.state();
         policy::check_tables(&statement, |name| state.table_functions().contains_key(name))?;
-        let clean = |error| self.with_keys(from_datafusion(error, limit));
+        let clean = |error| self.with_names(from_datafusion(error, limit));
         let plan = state.statement_to_plan(statement).await.map_err(clean)?;
         policy::check_plan(&plan)?;
         let frame = context.execute_logical_plan(plan).await.map_err(clean)?;
@@ -232,13 +232,24 @@ impl Query {
         }
     }
 
-    /// Tells which parameters and tags there are, when the query names one that no run has.
-    fn with_keys(&self, error: Error) -> Error {
+    /// Brings in the names the store holds: metrics taken for columns, and parameters and tags that no run has.
+    fn with_names(&self, error: Error) -> Error {
+        if let Error::UnknownColumn { name, position, .. } = &error
+            && self.is_metric(name)
+        {
+            return Error::MetricIsNoColumn { name: name.clone(), position: *position };
+        }
         let Some(name) = missing_key(&error) else { return error };
         let runs = self.snapshot.runs();
         let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.params.keys().chain(run.tags.keys())).collect();
         let suggestion = nearest(name, keys.iter().map(|key| key.as_str()));
         Error::UnknownKey { name: name.to_owned(), suggestion, keys: keys.into_iter().cloned().collect() }
+    }
+
+    fn is_metric(&self, name: &str) -> bool {
+        let committed = self.snapshot.segments().iter().flat_map(|segment| &segment.metrics);
+        let live = self.snapshot.live().iter().flat_map(|live| &live.metrics);
+        committed.chain(live).any(|stats| stats.metric == name)
     }
 
     fn context(&self, guard: &Arc<Guard>) -> datafusion::error::Result<SessionContext> {

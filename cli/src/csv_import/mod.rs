@@ -78,7 +78,7 @@ pub fn read_file(path: &Path, columns: &CsvColumns) -> Result<CsvData> {
         read::read(io::BufReader::new(whole), columns, &default_name)
     };
     bar.finish_and_clear();
-    data.map_err(|source| CliError::Csv { path: path.to_owned(), source })
+    data.map_err(|source| CliError::Csv { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// The name of the single run of a file without a run column: the file's, without `.csv` and `.gz`.

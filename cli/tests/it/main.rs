@@ -1,5 +1,7 @@
 //! The `stepwell` program as a user runs it: arguments in, stdout, stderr and exit code out.
 
+#![allow(clippy::unwrap_used)]
+
 mod bad_input;
 mod data;
 mod demo;

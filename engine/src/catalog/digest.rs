@@ -237,7 +237,8 @@ impl RunFacts {
         };
         let infos: Vec<_> = facts.writers.iter().map(|writer| writer.info.clone()).collect();
         facts.state = run_state(&infos);
-        facts.ended = (facts.state != RunState::Running).then_some(last_event);
+        let ends = facts.writers.iter().zip(logs).map(|(writer, (_, log))| last_sign_of_life(writer, log));
+        facts.ended = if facts.state == RunState::Running { None } else { ends.max() };
         for (writer, line) in lines {
             facts.add(run_id, writer, line, ids, faults);
         }
@@ -311,6 +312,20 @@ fn run_start(lines: &[Line<'_>]) -> RunStart {
             git_commit: None,
         },
     }
+}
+
+/// When a writer ended: its last event; of one that died, the last event that no recovering process appended, or the last
+/// record, whichever is later.
+fn last_sign_of_life(writer: &WriterFacts, log: &LogContents) -> i64 {
+    if writer.info.state != RunState::Died {
+        return writer.info.last_event;
+    }
+    let signs = log.lines.iter().filter_map(|line| match &line.event {
+        Event::Segments(event) => event.segments.iter().map(|segment| segment.time_max.saturating_mul(1000)).max(),
+        Event::MetricsCommitted(_) | Event::Gap(_) | Event::Recovered { .. } | Event::Unknown => None,
+        _ => Some(line.time),
+    });
+    signs.max().unwrap_or(writer.info.last_event)
 }
 
 fn writer_facts(writer: WriterId, log: &LogContents) -> Option<WriterFacts> {

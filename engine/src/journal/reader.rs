@@ -12,6 +12,8 @@ use crate::journal::definitions::{self, Definition};
 use crate::journal::header::{DROPS_OFFSET, FIXED_BYTES, Header, u64_at};
 use crate::ring::{RECORD_BYTES, Record, SlotContent};
 
+/// Laps that are looked back to tell a stale slot from a damaged one.
+const OLDER_LAPS_MAX: u64 = 1024;
 /// Slots read with one system call.
 const CHUNK_SLOTS: u64 = 8192;
 
@@ -86,7 +88,7 @@ impl JournalImage {
     /// been committed in the meantime, and scans again.
     pub(crate) fn scan_live(&self, from: u64) -> Result<Scan> {
         let mut scan = Scan { end: from, ..Scan::default() };
-        self.for_slots(from, from + self.header.geometry.capacity, |index, content| match content {
+        self.for_slots(from, from + self.header.geometry.capacity, |index, words| match self.content(words, index) {
             SlotContent::Valid(record) => {
                 scan.records.push((index, record));
                 scan.end = index + 1;
@@ -101,8 +103,8 @@ impl JournalImage {
     pub(crate) fn scan_dead(&self, from: u64) -> Result<Scan> {
         let mut scan = Scan { end: from, ..Scan::default() };
         let mut empty = 0;
-        self.for_slots(from, from + self.header.geometry.capacity, |index, content| {
-            match content {
+        self.for_slots(from, from + self.header.geometry.capacity, |index, words| {
+            match self.content(words, index) {
                 SlotContent::Valid(record) => {
                     scan.missing += empty;
                     empty = 0;
@@ -110,7 +112,7 @@ impl JournalImage {
                     scan.end = index + 1;
                 }
                 SlotContent::Empty | SlotContent::Pending => empty += 1,
-                SlotContent::Mismatch if self.is_older_lap(index) => empty += 1,
+                SlotContent::Mismatch if self.is_of_older_lap(words, index) => empty += 1,
                 SlotContent::Mismatch => scan.damaged += 1,
             }
             true
@@ -118,19 +120,16 @@ impl JournalImage {
         Ok(scan)
     }
 
-    /// Whether the slot of `index` holds the record of an earlier lap: committed, and not yet cleared.
-    fn is_older_lap(&self, index: u64) -> bool {
-        let capacity = self.header.geometry.capacity;
-        index.checked_sub(capacity).is_some_and(|older| {
-            self.read_slot(older)
-                .is_ok_and(|words| matches!(Record::read(words, older, self.header.salt), SlotContent::Valid(_)))
-        })
+    fn content(&self, words: [u64; 4], index: u64) -> SlotContent {
+        Record::read(words, index, self.header.salt)
     }
 
-    fn read_slot(&self, index: u64) -> std::io::Result<[u64; 4]> {
-        let mut bytes = [0; RECORD_BYTES];
-        self.file.read_exact_at(&mut bytes, self.slot_offset(index))?;
-        Ok(words(&bytes))
+    /// Whether the slot of `index` holds the record of an earlier lap: committed, and cleared in a page that a power cut
+    /// kept from the device.
+    fn is_of_older_lap(&self, words: [u64; 4], index: u64) -> bool {
+        let capacity = self.header.geometry.capacity;
+        let laps = (1..=OLDER_LAPS_MAX).map_while(|lap| index.checked_sub(lap * capacity));
+        laps.into_iter().any(|older| matches!(self.content(words, older), SlotContent::Valid(_)))
     }
 
     fn slot_offset(&self, index: u64) -> u64 {
@@ -138,7 +137,7 @@ impl JournalImage {
         self.header.geometry.slots_offset() as u64 + slot * RECORD_BYTES as u64
     }
 
-    fn for_slots(&self, from: u64, to: u64, mut visit: impl FnMut(u64, SlotContent) -> bool) -> Result<()> {
+    fn for_slots(&self, from: u64, to: u64, mut visit: impl FnMut(u64, [u64; 4]) -> bool) -> Result<()> {
         let capacity = self.header.geometry.capacity;
         let mut bytes = vec![0; CHUNK_SLOTS.min(capacity) as usize * RECORD_BYTES];
         let mut index = from;
@@ -149,7 +148,7 @@ impl JournalImage {
                 .read_exact_at(chunk, self.slot_offset(index))
                 .map_err(Error::io("read the journal", &self.path))?;
             for slot in chunk.chunks_exact(RECORD_BYTES) {
-                if !visit(index, Record::read(words(slot), index, self.header.salt)) {
+                if !visit(index, words(slot)) {
                     return Ok(());
                 }
                 index += 1;

@@ -20,6 +20,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use crate::batch::{MetricColumns, NamedBatch, columns_of};
 use crate::error::{Error, Result};
 use crate::ids::{ContentHash, WriterId};
+use crate::segment::check_format;
 
 const HEAD: &[u8] = b"stepwell metrics artifact 1\n";
 /// Rows read at once from each of the segments that are merged.
@@ -155,6 +156,7 @@ impl Cursor {
         let parquet = |source| Error::Parquet { action: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(Error::io("open the segment", path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
+        check_format(builder.metadata(), path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["metric", "step", "time", "value", "seq"]);
         let reader = builder.with_projection(mask).with_batch_size(MERGE_ROWS).build().map_err(parquet)?;
         let mut cursor = Self {

@@ -20,8 +20,8 @@ use crate::fsutil::{create_folder, publish, remove_file};
 use crate::ids::ContentHash;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::names::MetricsName;
-use crate::segment::SEGMENT_FORMAT;
 use crate::segment::text_column::{self, TextRuns};
+use crate::segment::{FORMAT_KEY, SEGMENT_FORMAT};
 
 /// Whose segments are written, and where.
 pub(crate) struct SegmentContext<'a> {
@@ -178,7 +178,7 @@ fn ascending(column_idx: i32) -> SortingColumn {
 fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> Vec<KeyValue> {
     let json = |value: serde_json::Result<String>| value.unwrap_or_default();
     [
-        ("stepwell.format", SEGMENT_FORMAT.to_string()),
+        (FORMAT_KEY, SEGMENT_FORMAT.to_string()),
         ("stepwell.segment", n.to_string()),
         ("stepwell.metrics_name", rows.metrics_name.clone()),
         ("stepwell.writer", json(serde_json::to_string(context.started))),

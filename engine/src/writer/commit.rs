@@ -56,6 +56,12 @@ impl WriterCore {
         Ok(artifact)
     }
 
+    /// Registers an artifact for every metrics name that has records; synced by whoever appends the next event.
+    fn register_all(&self, sealing: &mut Sealing) -> Result<Vec<MetricsArtifact>> {
+        let names = sealing.names.iter_mut();
+        names.map(|(metrics_name, name)| self.register(metrics_name, name, Durability::Process)).collect()
+    }
+
     /// Counters of the run.
     pub(crate) fn stats(&self) -> RunStats {
         let rings = self.rings();
@@ -92,11 +98,12 @@ impl WriterCore {
     }
 
     /// After the run was closed and its last logger dropped: nobody is inside a log call any more. A record whose call
-    /// overlapped `finish` still becomes a segment; then the journals go, and with them the lock.
+    /// overlapped `finish` still becomes a segment and part of an artifact; then the journals go, and with them the lock.
     pub(super) fn settle(&self) {
         let rings = self.rings();
         let mut sealing = self.sealing();
-        if self.write_segments(&mut sealing, &rings).is_ok() && self.all_committed(&sealing, &rings) {
+        let settled = self.write_segments(&mut sealing, &rings).and_then(|()| self.register_all(&mut sealing));
+        if settled.is_ok() && self.sync_log().is_ok() && self.all_committed(&sealing, &rings) {
             for ring in &rings {
                 let _ = ring.journal.remove();
             }
@@ -116,9 +123,7 @@ impl WriterCore {
         let written = self.write_segments(sealing, rings);
         (outcome.rows, outcome.waits, outcome.drops) = self.totals(sealing, rings);
         written?;
-        for (metrics_name, name) in &mut sealing.names {
-            outcome.artifacts.push(self.register(metrics_name, name, Durability::Process)?);
-        }
+        outcome.artifacts = self.register_all(sealing)?;
         if outcome.drops > 0 {
             outcome.warnings.push(format!("{} records were dropped because the journal was full", outcome.drops));
             let detail = "the ring was full".to_owned();

@@ -272,7 +272,7 @@ impl WriterCore {
 
     /// Hands the slots of committed records back to the producers, once the event that names their segments is durable.
     fn retire(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], watermarks: &[Watermark]) {
-        if let Err(error) = self.sync_log() {
+        if let Err(error) = self.sync_names().and_then(|()| self.sync_log()) {
             sealing.keep_journal = true;
             sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
         }

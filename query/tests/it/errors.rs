@@ -42,8 +42,13 @@ fn a_text_that_is_no_sql_says_where() {
     assert!(text.starts_with("the SQL does not parse: Unterminated string"), "{text}");
 }
 
+/// What the libraries below wrap around their messages.
+const DECORATIONS: [&str; 7] =
+    ["DataFusion", "Error during planning", "Arrow error", "Schema error", "External", "Internal", "stepwell.public"];
+
 #[test]
 fn other_faults_are_told_once() {
+    let mut faults = Vec::new();
     for (sql, part) in [
         ("SELECT averge(value) FROM metrics", "averge"),
         ("SELECT value, max(step) FROM metrics", "GROUP BY"),
@@ -51,7 +56,8 @@ fn other_faults_are_told_once() {
         ("SELECT run_id FROM metrics, runs", "run_id"),
         ("SELECT sum(metric) FROM metrics", "sum"),
         ("SELECT params['lr']['x'] FROM runs", "Float64"),
-        ("SELECT value + metric FROM metrics WHERE step = 'abc'", "abc"),
+        ("SELECT value + metric FROM metrics", "coerce"),
+        ("SELECT value FROM metrics WHERE step = 'abc'", "abc"),
         ("SELECT * FROM metrics WHERE time > 'yesterday'", "yesterday"),
         ("SELECT * FROM metrics WHERE value", "value"),
         ("SELECT * FROM metrics m WHERE metrics.value > 3", "metrics.value"),
@@ -59,18 +65,20 @@ fn other_faults_are_told_once() {
         ("SELECT value FROM metrics GROUP BY", "EOF"),
         ("SELECT * FROM information_schema.nothing", "nothing"),
         ("SELECT CAST(metric AS INT) FROM metrics", "loss"),
-        ("SELECT loss FROM metrics", "loss"),
+        ("SELECT loss FROM metrics", "WHERE metric = 'loss'"),
         ("SELECT * FROM read_csv('/etc/passwd')", "read_csv"),
     ] {
         let text = message(sql);
-        println!("TMP {text}");
-        assert!(text.contains(part), "{sql}: {text}");
-        for decoration in
-            ["DataFusion", "Error during planning", "Arrow error", "Schema error", "External", "stepwell.public"]
-        {
-            assert!(!text.contains(decoration), "{sql}: {text}");
+        if !text.contains(part) {
+            faults.push(format!("{sql}: {text}"));
+        }
+        for decoration in DECORATIONS {
+            if text.contains(decoration) {
+                faults.push(format!("{sql}: {decoration}: {text}"));
+            }
         }
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
