@@ -229,7 +229,7 @@ impl Run {
     /// When it returns, the rows are in Parquet files that were synced to the device. Raises StorageError.
     ///
     ///     artifact = run.commit_metrics("training_metrics")
-    #[pyo3(signature = (name = slow::SHORT_NAME_TEXT))]
+    #[pyo3(signature = (name = "metrics"))]
     fn commit_metrics(&self, py: Python<'_>, name: &str) -> PyResult<MetricsArtifact> {
         self.blocking(py, |run| run.commit(name)).map(MetricsArtifact::from)
     }

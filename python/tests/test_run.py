@@ -18,10 +18,9 @@ def state(store, run_id):
 
 def script(code, *, store, code_expected=0, **kwargs):
     """Runs Python code in a process of its own and gives what it printed."""
-    env = dict(os.environ, STEPWELL_STORE=store)
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, timeout=120, **kwargs
-    )
+    kwargs.setdefault("env", dict(os.environ, STEPWELL_STORE=store))
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
     assert done.returncode == code_expected, done.stderr
     return done.stdout.strip()
 
@@ -234,7 +233,6 @@ def test_an_exit_finishes_open_runs(store):
     code = "import stepwell; run = stepwell.start('p', 's'); run.log({'x': 1.0}); print(run.id)"
     assert state(store, script(code, store=store)) == "finished"
     failing = code + "\nraise SystemError('broken')"
-    done = script("print('x')", store=store)
     done = subprocess.run(
         [sys.executable, "-c", failing], env=dict(os.environ, STEPWELL_STORE=store), capture_output=True, text=True
     )
@@ -254,10 +252,40 @@ def test_a_run_nobody_refers_to_is_finished(store):
 
 
 def test_a_full_journal_with_each_policy(store):
-    for policy in ("wait", "fail", "drop"):
-        with stepwell.start(pipeline="p", stage=policy, store=store, when_full=policy) as run:
-            run.log({"x": 1.0})
-        assert state(store, run.id) == "finished"
+    """Eight threads log faster than a small journal can be written out. Every record is kept, or counted as lost."""
+    code = """
+        import threading, warnings, stepwell
+        warnings.simplefilter("always")
+
+        def work(run, thread):
+            for step in range(20_000):
+                try:
+                    run.log({"x": 1.0, "y": 2.0}, step=step)
+                except stepwell.errors.JournalFullError:
+                    refused[thread] += 2
+
+        for policy in ("wait", "fail", "drop"):
+            refused = [0] * 8
+            with warnings.catch_warnings(record=True) as told:
+                with stepwell.start("p", policy, when_full=policy) as run:
+                    threads = [threading.Thread(target=work, args=(run, thread)) for thread in range(8)]
+                    [thread.start() for thread in threads]
+                    [thread.join() for thread in threads]
+            report = run.finish()
+            kept = stepwell.sql(f"SELECT count(*) FROM metrics WHERE run_id = '{run.id}'").rows[0][0]
+            dropped = any("dropped" in str(warning.message) for warning in told)
+            print(policy, kept, report.rows, report.drops, sum(refused), report.waits > 0, dropped)
+    """
+    env = dict(os.environ, STEPWELL_STORE=store, STEPWELL_RING_RECORDS="8192")
+    lines = script(code, store=store, env=env).splitlines()
+    told = {line.split()[0]: line.split()[1:] for line in lines}
+    everything = 8 * 20_000 * 2
+    assert told["wait"] == [str(everything), str(everything), "0", "0", "True", "False"]
+    for policy in ("fail", "drop"):
+        kept, rows, drops, refused = map(int, told[policy][:4])
+        assert kept == rows == everything - drops
+        assert drops == (refused if policy == "fail" else drops) and (refused == 0 or policy == "fail")
+        assert told[policy][5] == str(drops > 0), "a loss is told when the run ends"
 
 
 def test_nothing_warns_in_ordinary_use(store):

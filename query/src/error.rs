@@ -58,6 +58,8 @@ pub enum SegmentFault {
         /// What the reader said.
         fault: String,
     },
+    /// A newer Stepwell wrote it in a form this version does not know.
+    NewerFormat,
     /// The operating system refused to read it.
     Unreadable {
         /// What the operating system said.
@@ -76,6 +78,7 @@ impl fmt::Display for SegmentFault {
                 write!(f, "its BLAKE3 is {actual}, and {expected} is registered")
             }
             Self::NotParquet { fault } => write!(f, "it cannot be read as Parquet ({fault})"),
+            Self::NewerFormat => write!(f, "a newer Stepwell wrote it; install that version to read it"),
             Self::Unreadable { fault } => write!(f, "it cannot be read ({fault})"),
         }
     }

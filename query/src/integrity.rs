@@ -113,6 +113,7 @@ impl SegmentFile {
             .with_page_index_policy(PageIndexPolicy::Optional)
             .parse_and_finish(file)
             .map_err(not_parquet)?;
+        stepwell_engine::segment::check_format(&footer, &self.path).map_err(|_| SegmentFault::NewerFormat)?;
         let footer =
             if self.value_statistics_hold { footer } else { hide_value_statistics(footer).map_err(not_parquet)? };
         let footer = Arc::new(footer);

@@ -11,6 +11,7 @@ _Param = bool | int | float | str | None
 _Params = Mapping[str, Any]
 _Path = str | os.PathLike[str]
 
+__all__: list[str]
 __version__: str
 
 @final
