@@ -1,6 +1,6 @@
 //! `stepwell import csv`: runs from a CSV file.
 //!
-//! The whole file is read and checked ([`read`]) before the first run is started ([`write`]), so a mistake in the last
+//! The whole file is read and checked ([`mod@read`]) before the first run is started ([`mod@write`]), so a mistake in the last
 //! line leaves the store as it was.
 
 mod read;
