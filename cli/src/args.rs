@@ -122,8 +122,8 @@ impl OutputArgs {
 /// `stepwell demo`.
 #[derive(Args)]
 #[command(after_help = "\
-The store is .stepwell-demo, or the folder given by --store. It starts empty: what an earlier demo left there is deleted,
-and nothing else ever is.")]
+The store is .stepwell-demo, or the folder given by --store. It starts empty: what an earlier demo left there is
+deleted, and nothing else ever is.")]
 pub struct DemoArgs {
     /// A smaller grid and fewer epochs
     #[arg(long)]
@@ -259,7 +259,7 @@ pub struct PlotArgs {
     /// Width: pixels of an SVG, half those of a PNG [default: 960]; columns of the terminal [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=10_000))]
     pub width: Option<u16>,
-    /// Height: pixels of an SVG without its legend, half those of a PNG [default: 540]; lines of the terminal [default: 20]
+    /// Height: pixels of an SVG but for its legend, half those of a PNG [default: 540]; lines of the terminal [20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(6..=10_000))]
     pub height: Option<u16>,
     /// Lowest value shown; what lies below is drawn at the edge

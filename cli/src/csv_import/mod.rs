@@ -1,7 +1,7 @@
 //! `stepwell import csv`: runs from a CSV file.
 //!
-//! The whole file is read and checked ([`mod@read`]) before the first run is started ([`mod@write`]), so a mistake in the last
-//! line leaves the store as it was.
+//! The whole file is read and checked ([`mod@read`]) before the first run is started ([`mod@write`]), so a mistake in the
+//! last line leaves the store as it was.
 
 mod read;
 mod write;
