@@ -77,6 +77,14 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// The store lies where a journal cannot be mapped without risk to the training process.
+    #[error(
+        "the store {path:?} is on a network or FUSE file system, where a journal cannot be mapped safely; log to a local disk and copy the store, also while it is written"
+    )]
+    NetworkFileSystem {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file was made by a newer version of Stepwell.
     #[error("{path:?} has format version {found}, and this Stepwell reads up to {supported}; install a newer Stepwell")]
     NewerFormat {

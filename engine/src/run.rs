@@ -10,6 +10,7 @@ use crate::events::{ArtifactEvent, Direction, Event, FinishState, ParamValue};
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::names::{NameKind, check_name};
 use crate::objects;
+use crate::store::Store;
 use crate::writer::WriterCore;
 
 pub use crate::writer::{Logger, Metric, RoomOutcome, RoomWaiter, Row, WhenFull};
@@ -214,6 +215,7 @@ pub struct RunStats {
 #[derive(Clone)]
 pub struct Run {
     core: Arc<WriterCore>,
+    store: Store,
 }
 
 impl std::fmt::Debug for Run {
@@ -223,8 +225,8 @@ impl std::fmt::Debug for Run {
 }
 
 impl Run {
-    pub(crate) fn new(core: Arc<WriterCore>) -> Self {
-        Self { core }
+    pub(crate) fn new(core: Arc<WriterCore>, store: Store) -> Self {
+        Self { core, store }
     }
 
     /// Id of the run.
@@ -330,13 +332,15 @@ impl Run {
     }
 
     /// Publishes everything logged so far as segments, and what was logged under `metrics_name` as a versioned metrics
-    /// artifact. Without new records, the last artifact is returned.
+    /// artifact, and indexes them in the catalog. Without new records, the last artifact is returned.
     ///
     /// # Errors
     /// [`crate::Error::NotFound`] when nothing was logged under that name; [`crate::Error::Io`] and the like when a
     /// segment cannot be written: the records stay in the journal then.
     pub fn commit(&self, metrics_name: &str) -> Result<MetricsArtifact> {
-        self.core.commit(metrics_name)
+        let artifact = self.core.commit(metrics_name)?;
+        self.store.index_commit();
+        Ok(artifact)
     }
 
     /// Syncs everything logged so far to the device (level L2).
@@ -372,6 +376,7 @@ impl Run {
     /// As [`Run::finish`].
     pub fn finish_as(&self, state: FinishState) -> Result<RunReport> {
         let outcome = self.core.finish(state)?;
+        self.store.index_commit();
         Ok(RunReport {
             run_id: self.id(),
             rows: outcome.rows,

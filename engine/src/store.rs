@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::batch::merge;
 use crate::catalog::{Catalog, CatalogSnapshot, ReindexReport, run_state};
@@ -12,7 +13,7 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
-use crate::fsutil::sync_folder;
+use crate::fsutil::{is_remote, sync_folder};
 use crate::git;
 use crate::host::{current_process, is_alive};
 use crate::ids::{RunId, WriterId};
@@ -29,6 +30,9 @@ use crate::writer::{WriterCore, WriterSetup};
 
 /// Version of the store's layout written by this build, and the newest it opens.
 pub const STORE_FORMAT: u32 = 1;
+
+/// How long a commit waits for a catalog that another process is writing to.
+const INDEX_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +135,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::InvalidName`], [`Error::InvalidSetting`] when the run exists in another pipeline or stage,
-    /// [`Error::ReadOnlyStore`], [`Error::Io`].
+    /// [`Error::ReadOnlyStore`], [`Error::NetworkFileSystem`], [`Error::Io`].
     pub fn start_run(&self, options: RunOptions) -> Result<Run> {
         self.check_writable()?;
         check_options(&options)?;
         let layout = &self.inner.layout;
+        if is_remote(layout.root()) {
+            return Err(Error::NetworkFileSystem { path: layout.root().to_owned() });
+        }
         let run_id = options.run_id.unwrap_or_else(RunId::generate);
         let folder = layout.run(run_id);
         std::fs::create_dir_all(&folder).map_err(Error::io("create the run folder", &folder))?;
@@ -172,10 +179,18 @@ impl Store {
             started,
             when_full: options.when_full,
         })?;
-        let run = Run::new(core);
+        let run = Run::new(core, self.clone());
         run.set_params(options.params)?;
         run.set_tags(options.tags)?;
         Ok(run)
+    }
+
+    /// Indexes what a run of this process just committed. A catalog that is busy or cannot be written is no failure of the
+    /// commit: the event log is the truth, and whoever opens the store next indexes it.
+    pub(crate) fn index_commit(&self) {
+        if let Ok(mut catalog) = self.inner.catalog.try_lock() {
+            let _ = catalog.refresh_within(&self.inner.layout, INDEX_PATIENCE);
+        }
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -297,6 +312,10 @@ fn prepare_folder(layout: &Layout, access: Access) -> Result<()> {
         sync_folder(root)?;
     } else if !has_runs {
         return Err(Error::NoStore { path: root.to_owned() });
+    }
+    if access != Access::Read {
+        let writable = rustix::fs::access(root, rustix::fs::Access::WRITE_OK);
+        writable.map_err(|errno| read_only_or(layout, errno.into()))?;
     }
     Ok(())
 }

@@ -40,6 +40,8 @@ pub struct Inner {
     /// The process that started the run.
     pid: u32,
     store: PathBuf,
+    /// Held until the end, because closing its catalog writes to disk, which a start need not wait for.
+    opened: Mutex<Option<Store>>,
     pipeline: String,
     stage: String,
     name: Option<String>,
@@ -100,10 +102,12 @@ impl Inner {
                 drop(logger);
             }
             let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*report {
+            let told = match &*report {
                 Some(known) => Ok(known.clone()),
                 None => self.engine.finish_as(state).inspect(|told| *report = Some(told.clone())),
-            }
+            };
+            drop(self.opened.lock().unwrap_or_else(PoisonError::into_inner).take());
+            told
         });
         outcome.map_err(|fault| error::engine(py, &fault))
     }
@@ -432,11 +436,12 @@ pub fn start(
     }
     let store = store_path(store);
     let started = py.detach(|| {
-        let engine = Store::open(&store)?.start_run(options)?;
+        let opened = Store::open(&store)?;
+        let engine = opened.start_run(options)?;
         let logger = engine.logger()?;
-        Ok((engine, logger))
+        Ok((opened, engine, logger))
     });
-    let (engine, logger) = started.map_err(|fault| error::engine(py, &fault))?;
+    let (opened, engine, logger) = started.map_err(|fault| error::engine(py, &fault))?;
     let short_name = PyString::intern(py, slow::SHORT_NAME_TEXT);
     let inner = Arc::new(Inner {
         engine,
@@ -444,6 +449,7 @@ pub fn start(
         room: Mutex::new(()),
         pid: process::id(),
         store,
+        opened: Mutex::new(Some(opened)),
         pipeline,
         stage,
         name,

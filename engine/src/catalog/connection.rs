@@ -19,7 +19,7 @@ pub(super) const CATALOG_VERSION: i64 = 1;
 /// `PRAGMA application_id`: "Swel".
 pub(super) const APPLICATION_ID: i64 = 0x5377_656C;
 /// How long a connection waits for another process's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Prepared statements kept per connection.
 const STATEMENTS_MAX: usize = 96;
 /// Length that a write-ahead log is cut back to after it was copied into the database.

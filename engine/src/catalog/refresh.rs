@@ -10,8 +10,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::apply::{Applier, Failure, Outcome};
 use super::connection::{
-    Catalog, belongs_to_another, configure, create_temp, failed, lock_folder, place_file, remove_database, sync_file,
-    tables,
+    BUSY_TIMEOUT, Catalog, belongs_to_another, configure, create_temp, failed, lock_folder, place_file,
+    remove_database, sync_file, tables,
 };
 use super::digest::{LogPosition, RunDigest, clamp, digest};
 use super::ids::{ID_BITS, Ids, SALT_MAX, SEQUENCE_START};
@@ -159,6 +159,19 @@ impl Catalog {
             other => other,
         }
         .map_err(|error| error.at("update", &path))
+    }
+
+    /// Like [`Catalog::refresh`], but waits for other processes no longer than `patience`: for a caller to whom the index is
+    /// a courtesy, because whoever opens the store next refreshes it anyway.
+    ///
+    /// # Errors
+    /// As [`Catalog::refresh`].
+    pub fn refresh_within(&mut self, layout: &Layout, patience: Duration) -> Result<RefreshReport> {
+        let path = self.place.path().to_owned();
+        self.with(|connection| connection.busy_timeout(patience)).map_err(failed("configure", &path))?;
+        let report = self.refresh(layout);
+        self.with(|connection| connection.busy_timeout(BUSY_TIMEOUT)).map_err(failed("configure", &path))?;
+        report
     }
 
     /// Builds the catalog of a store anew from its event logs: within the file, so that whoever has it open goes on with the
