@@ -109,7 +109,9 @@ impl WriterCore {
             }
             let _ = std::fs::remove_dir(self.layout.journals(self.started.run_id, self.started.writer));
         }
+        sealing.final_totals = Some(self.totals(&sealing, &rings));
         drop(sealing);
+        self.drop_rings();
         self.release_log();
     }
 

@@ -205,6 +205,11 @@ impl WriterCore {
         lock(&self.rings).all.clone()
     }
 
+    /// Unmaps the journals now rather than when the last handle of the run goes, which may be at a worse moment.
+    pub(super) fn drop_rings(&self) {
+        *lock(&self.rings) = Rings::default();
+    }
+
     /// Whether a logger still exists.
     pub(super) fn has_loggers(&self) -> bool {
         let rings = lock(&self.rings);

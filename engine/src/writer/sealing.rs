@@ -34,6 +34,8 @@ pub(crate) struct Sealing {
     pub(super) rows_committed: u64,
     pub(super) segments: u64,
     pub(super) syncs: u64,
+    /// Records logged, waits and drops, once the rings are gone.
+    pub(super) final_totals: Option<(u64, u64, u64)>,
     /// Kinds of trouble that were told on stderr already.
     told: Vec<&'static str>,
 }
@@ -79,6 +81,7 @@ impl Sealing {
             rows_committed: 0,
             segments: 0,
             syncs: 0,
+            final_totals: None,
             told: Vec::new(),
         }
     }
@@ -313,6 +316,9 @@ impl WriterCore {
 
     /// Records logged so far, and calls that waited and records dropped.
     pub(super) fn totals(&self, sealing: &Sealing, rings: &[Arc<Ring>]) -> (u64, u64, u64) {
+        if let Some(totals) = sealing.final_totals {
+            return totals;
+        }
         let from = |ring: &Ring| sealing.progress.get(&ring.number).map_or(0, |progress| progress.committed);
         let counter = |read: fn(&Ring) -> u64| rings.iter().map(|ring| read(ring)).sum::<u64>();
         (

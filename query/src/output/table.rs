@@ -20,7 +20,7 @@ pub(super) fn write(
     let options = FormatOptions::default().with_null(NULL);
     let alignments: Vec<CellAlignment> = schema.fields().iter().map(|field| alignment(field.data_type())).collect();
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED.with_solid_inner_borders().with_rounded_corners());
+    table.load_style(presets::UTF8_FULL_CONDENSED.with_rounded_corners());
     let header = schema.fields().iter().zip(&alignments);
     table.set_header(header.map(|(field, alignment)| Cell::new(one_line(field.name())).set_alignment(*alignment)));
     for batch in batches {
