@@ -77,7 +77,7 @@ pub(crate) fn verify_store(layout: &Layout, progress: &mut dyn FnMut(u64, u64)) 
     for file in expected {
         match check_file(&file.path, file.hash) {
             Ok(bytes) => report.bytes += bytes,
-            Err(error) => report.damaged.push(DamagedFile { path: file.path, fault: with_causes(&error) }),
+            Err(error) => report.damaged.push(DamagedFile { path: file.path, fault: fault_of(&error) }),
         }
         report.files += 1;
         progress(report.files, total);
@@ -85,6 +85,16 @@ pub(crate) fn verify_store(layout: &Layout, progress: &mut dyn FnMut(u64, u64)) 
     check_identities(layout, &manifests, &mut report);
     report.damaged.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(report)
+}
+
+/// What is wrong with a file, without its path: the report names it beside.
+fn fault_of(error: &Error) -> String {
+    match error {
+        Error::HashMismatch { expected, actual, .. } => format!("its BLAKE3 is {actual}, and {expected} is registered"),
+        Error::Damaged { fault, .. } => fault.clone(),
+        Error::Io { action, source, .. } => format!("could not {action} it: {source}"),
+        error => with_causes(error),
+    }
 }
 
 /// The segments that event logs name, and the stored artifacts they refer to; damaged logs are reported on the way.
@@ -105,7 +115,7 @@ fn expected_files(layout: &Layout, manifests: &mut Vec<Manifest>, report: &mut V
                     }
                     manifests.push(manifest);
                 }
-                Err(error) => report.damaged.push(DamagedFile { path, fault: with_causes(&error) }),
+                Err(error) => report.damaged.push(DamagedFile { path, fault: fault_of(&error) }),
             }
             for line in contents.lines {
                 if let Event::Artifact(artifact) = line.event
