@@ -5,7 +5,7 @@
 //! segment that the manifest names. When the watermark moved while the journal was read, slots may have been cleared
 //! before they were seen; the journal is then read again from there.
 
-use crate::batch::{Batcher, segment_schema};
+use crate::batch::Batcher;
 use crate::error::{Error, Result};
 use crate::event_log::read_log;
 use crate::host::is_alive;
@@ -80,14 +80,9 @@ fn to_rows(manifest: &Manifest, scans: Vec<RingScan>) -> Result<Vec<LiveRows>> {
             batcher.push(*ring, *index, record);
         }
     }
-    let batches = batcher.finish(run, writer, &definitions)?;
-    debug_assert!(batches.iter().all(|batch| batch.batch.schema() == segment_schema()));
-    let live = batches.into_iter().map(|rows| LiveRows {
-        run_id: run,
-        writer,
-        metrics_name: rows.metrics_name,
-        batch: rows.batch,
-        metrics: rows.metrics,
+    let live = batcher.finish(&definitions).into_iter().map(|rows| {
+        let batch = rows.to_batch(run, writer)?;
+        Ok(LiveRows { run_id: run, writer, metrics_name: rows.metrics_name, batch, metrics: rows.metrics })
     });
-    Ok(live.collect())
+    live.collect()
 }

@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::batch::{Batcher, NamedBatch};
+use crate::batch::{Batcher, NamedRows};
 use crate::config::EngineConfig;
 use crate::error::{Result, with_causes};
 use crate::event_log::{Durability, EventLog};
@@ -192,7 +192,7 @@ impl Recovery<'_> {
             return Ok(());
         }
         self.rows += batcher.rows();
-        let batches = batcher.finish(self.run(), self.writer(), definitions)?;
+        let batches = batcher.finish(definitions);
         let segments = self.write(&batches)?;
         for watermark in &watermarks {
             self.manifest.watermarks.insert(watermark.ring, watermark.committed);
@@ -201,7 +201,7 @@ impl Recovery<'_> {
         self.log.append(Event::Segments(Box::new(SegmentsEvent { segments, watermarks })), Durability::Device)
     }
 
-    fn write(&self, batches: &[NamedBatch]) -> Result<Vec<SegmentRecord>> {
+    fn write(&self, batches: &[NamedRows]) -> Result<Vec<SegmentRecord>> {
         let context = SegmentContext { layout: self.layout, started: &self.manifest.started };
         let first = self.manifest.next_segment();
         let numbered = batches.iter().zip(first..);

@@ -1,6 +1,5 @@
 //! Columns of one metric, and their assembly into a record batch.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -10,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
-use crate::batch::{NamedBatch, segment_schema, stats};
+use crate::batch::{NamedRows, segment_schema};
 use crate::error::Result;
 use crate::ids::{RunId, WriterId};
 
@@ -31,6 +30,13 @@ impl MetricColumns {
         self.seq.push(seq);
         self.time.push(time);
         self.value.push(f64::from_bits(value_bits));
+    }
+
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.step.reserve_exact(rows);
+        self.seq.reserve_exact(rows);
+        self.time.reserve_exact(rows);
+        self.value.reserve_exact(rows);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -70,24 +76,12 @@ pub(crate) fn columns_of(batch: &RecordBatch, range: std::ops::Range<usize>) -> 
 }
 
 /// Joins the sorted columns of the metrics of one metrics name.
-pub(crate) fn to_batch(
-    run: RunId,
-    writer: WriterId,
-    metrics_name: &str,
-    metrics: BTreeMap<&str, MetricColumns>,
-) -> Result<NamedBatch> {
-    let rows = metrics.values().map(MetricColumns::len).sum();
-    let mut all = MetricColumns {
-        step: Vec::with_capacity(rows),
-        seq: Vec::with_capacity(rows),
-        time: Vec::with_capacity(rows),
-        value: Vec::with_capacity(rows),
-    };
+pub(crate) fn to_batch(run: RunId, writer: WriterId, named: &NamedRows) -> Result<RecordBatch> {
+    let rows = named.len();
+    let mut all = MetricColumns::default();
+    all.reserve(rows);
     let mut metric_keys = Vec::with_capacity(rows);
-    let (mut summaries, mut ranges) = (Vec::new(), Vec::new());
-    for (key, (metric, columns)) in metrics.iter().enumerate() {
-        summaries.push(stats::summarise(metric, columns));
-        ranges.push(all.len()..all.len() + columns.len());
+    for (key, columns) in named.columns.iter().enumerate() {
         metric_keys.resize(metric_keys.len() + columns.len(), key as i32);
         all.step.extend_from_slice(&columns.step);
         all.seq.extend_from_slice(&columns.seq);
@@ -97,8 +91,8 @@ pub(crate) fn to_batch(
     let constant = |text: &str| text_column(vec![0; rows], vec![text.to_owned()]);
     let arrays: Vec<ArrayRef> = vec![
         constant(&run.to_string())?,
-        constant(metrics_name)?,
-        text_column(metric_keys, metrics.keys().map(|metric| (*metric).to_owned()).collect())?,
+        constant(&named.metrics_name)?,
+        text_column(metric_keys, named.metrics.iter().map(|stats| stats.metric.clone()).collect())?,
         Arc::new(Int64Array::from(all.step)),
         Arc::new(TimestampMicrosecondArray::from(all.time).with_timezone("UTC")),
         Arc::new(Float64Array::from(all.value)),
@@ -108,7 +102,7 @@ pub(crate) fn to_batch(
     ];
     let batch = RecordBatch::try_new(segment_schema(), arrays)?;
     debug_assert!(batch.columns().iter().all(|column| column.null_count() == 0));
-    Ok(NamedBatch { metrics_name: metrics_name.to_owned(), batch, metrics: summaries, ranges })
+    Ok(batch)
 }
 
 fn text_column(keys: Vec<i32>, values: Vec<String>) -> Result<ArrayRef> {

@@ -46,16 +46,39 @@ pub fn segment_schema() -> SchemaRef {
     ]))
 }
 
-/// Rows of one metrics name, ready to be written or queried.
+/// Rows of one metrics name, sorted by (metric, step, seq), ready to be written as a segment.
 #[derive(Clone, Debug)]
-pub(crate) struct NamedBatch {
+pub(crate) struct NamedRows {
     pub metrics_name: String,
-    /// In [`segment_schema`], sorted by (metric, step, seq).
-    pub batch: RecordBatch,
-    /// One entry per metric, in the order of the rows.
+    /// One entry per metric, by its name.
     pub metrics: Vec<MetricStats>,
     /// The rows of each entry of `metrics`.
-    pub ranges: Vec<Range<usize>>,
+    pub columns: Vec<MetricColumns>,
+}
+
+impl NamedRows {
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.columns.iter().map(MetricColumns::len).sum()
+    }
+
+    /// The rows of each metric, counted from the first row of all.
+    pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
+        let mut start = 0;
+        let mut next = |columns: &MetricColumns| {
+            start += columns.len();
+            start - columns.len()..start
+        };
+        self.columns.iter().map(&mut next).collect()
+    }
+
+    /// The rows in [`segment_schema`], for a query.
+    ///
+    /// # Errors
+    /// [`crate::Error::Arrow`].
+    pub(crate) fn to_batch(&self, run: RunId, writer: WriterId) -> Result<RecordBatch> {
+        columns::to_batch(run, writer, self)
+    }
 }
 
 /// Collects records of one writer and turns them into batches.
@@ -94,11 +117,18 @@ impl Batcher {
         self.undefined
     }
 
-    /// One batch per metrics name that has rows, sorted by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Arrow`].
-    pub(crate) fn finish(self, run: RunId, writer: WriterId, definitions: &[Definition]) -> Result<Vec<NamedBatch>> {
+    /// Makes room for the rows of each metric, so that its columns need not grow row by row.
+    pub(crate) fn reserve(&mut self, rows: &[usize]) {
+        self.columns.iter_mut().zip(rows).for_each(|(columns, rows)| columns.reserve(*rows));
+    }
+
+    /// Rows per metric number so far.
+    pub(crate) fn rows_of_metrics(&self) -> Vec<usize> {
+        self.columns.iter().map(MetricColumns::len).collect()
+    }
+
+    /// The rows of each metrics name that has some, sorted by name.
+    pub(crate) fn finish(self, definitions: &[Definition]) -> Vec<NamedRows> {
         let mut names: BTreeMap<&str, BTreeMap<&str, MetricColumns>> = BTreeMap::new();
         for (mut columns, definition) in self.columns.into_iter().zip(definitions) {
             if !columns.is_empty() {
@@ -106,7 +136,12 @@ impl Batcher {
                 names.entry(&definition.metrics_name).or_default().insert(&definition.metric, columns);
             }
         }
-        names.into_iter().map(|(name, metrics)| columns::to_batch(run, writer, name, metrics)).collect()
+        let rows = names.into_iter().map(|(name, metrics)| NamedRows {
+            metrics_name: name.to_owned(),
+            metrics: metrics.iter().map(|(metric, columns)| stats::summarise(metric, columns)).collect(),
+            columns: metrics.into_values().collect(),
+        });
+        rows.collect()
     }
 }
 

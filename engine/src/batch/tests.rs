@@ -13,13 +13,13 @@ fn writer() -> WriterId {
     WriterId { rank: 2, attempt: 1, nonce: 7 }
 }
 
-fn batches(records: &[(u32, u64, Record)]) -> Vec<NamedBatch> {
+fn batches(records: &[(u32, u64, Record)]) -> Vec<NamedRows> {
     let definitions = definitions();
     let mut batcher = Batcher::new(definitions.len());
     for (ring, index, record) in records {
         batcher.push(*ring, *index, record);
     }
-    batcher.finish(RunId::generate(), writer(), &definitions).expect("batches")
+    batcher.finish(&definitions)
 }
 
 fn record(metric: u32, step: i64, value: f64) -> Record {
@@ -37,13 +37,14 @@ fn rows_are_grouped_and_sorted() {
     ]);
     assert_eq!(all.iter().map(|batch| batch.metrics_name.as_str()).collect::<Vec<_>>(), ["eval", "train"]);
     let train = &all[1];
-    let metric = train.batch.column(2).as_dictionary::<arrow::datatypes::Int32Type>();
+    let batch = train.to_batch(RunId::generate(), writer()).expect("batch");
+    let metric = batch.column(2).as_dictionary::<arrow::datatypes::Int32Type>();
     let names = metric.values().as_string::<i32>();
     let order: Vec<_> = metric.keys().values().iter().map(|key| names.value(*key as usize)).collect();
     assert_eq!(order, ["acc", "loss", "loss", "loss"]);
-    assert_eq!(train.batch.column(3).as_primitive::<Int64Type>().values().as_ref(), [5, 4, 4, 5]);
-    assert_eq!(train.batch.column(5).as_primitive::<Float64Type>().values().as_ref(), [0.9, 0.4, 0.3, 0.5]);
-    assert_eq!(train.ranges, [0..1, 1..4]);
+    assert_eq!(batch.column(3).as_primitive::<Int64Type>().values().as_ref(), [5, 4, 4, 5]);
+    assert_eq!(batch.column(5).as_primitive::<Float64Type>().values().as_ref(), [0.9, 0.4, 0.3, 0.5]);
+    assert_eq!(train.ranges(), [0..1, 1..4]);
 }
 
 #[test]
@@ -53,8 +54,9 @@ fn value_bits_are_kept() {
     let records: Vec<_> =
         values.iter().enumerate().map(|(i, value)| (0, i as u64, record(0, i as i64, *value))).collect();
     let all = batches(&records);
+    let batch = all[0].to_batch(RunId::generate(), writer()).expect("batch");
     let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(all[0].batch.column(5).as_primitive::<Float64Type>().values()), bits(&values));
+    assert_eq!(bits(batch.column(5).as_primitive::<Float64Type>().values()), bits(&values));
 }
 
 #[test]
@@ -83,5 +85,5 @@ fn records_without_definition_are_counted() {
     let mut batcher = Batcher::new(3);
     batcher.push(0, 0, &record(3, 0, 1.0));
     assert_eq!((batcher.rows(), batcher.undefined()), (0, 1));
-    assert!(batcher.finish(RunId::generate(), writer(), &definitions()).expect("none").is_empty());
+    assert!(batcher.finish(&definitions()).is_empty());
 }

@@ -10,14 +10,11 @@ use crate::error::{Error, Result};
 use crate::fsutil::remove_file;
 use crate::journal::definitions;
 use crate::journal::header::{
-    BLOCK_ENTRY_BYTES, BLOCK_SLOTS, DROPS_OFFSET, Geometry, HEADER_BYTES, Header, SYNCED_OFFSET, WAITS_OFFSET,
+    BLOCK_ENTRY_BYTES, BLOCK_SLOTS, DROPS_OFFSET, Geometry, Header, SYNCED_OFFSET, WAITS_OFFSET,
 };
 use crate::journal::mapping::Mapping;
 use crate::layout::TEMP_PREFIX;
 use crate::ring::{RECORD_BYTES, SlotArray};
-
-/// Slots that are made present before the first record; the sealer goes on from there at once.
-const POPULATED_AT_START: u64 = 4 * BLOCK_SLOTS;
 
 /// The journal of one ring, mapped.
 pub(crate) struct JournalFile {
@@ -49,17 +46,13 @@ impl JournalFile {
         };
         mapping.write(0, &header.encode());
         std::fs::rename(&temp, path).map_err(Error::io("create the journal", path))?;
-        let journal = Self {
+        Ok(Self {
             path: path.to_owned(),
             mapping: Arc::new(mapping),
             _file: file,
             definitions_used: AtomicU64::new(0),
             header,
-        };
-        journal.mapping.populate(0, HEADER_BYTES);
-        journal.mapping.populate(journal.geometry().definitions_offset(), 4096);
-        journal.populate(0, POPULATED_AT_START.min(journal.geometry().capacity));
-        Ok(journal)
+        })
     }
 
     pub(crate) fn header(&self) -> &Header {

@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::batch::{MetricColumns, NamedBatch, columns_of};
+use crate::batch::{MetricColumns, NamedRows, columns_of};
 use crate::error::{Error, Result};
 use crate::ids::{ContentHash, WriterId};
 use crate::segment::check_format;
@@ -25,6 +25,10 @@ use crate::segment::check_format;
 const HEAD: &[u8] = b"stepwell metrics artifact 1\n";
 /// Rows read at once from each of the segments that are merged.
 const MERGE_ROWS: usize = 4096;
+/// Bytes of a record in the stream of its metric.
+const ROW_BYTES: usize = 32;
+/// Rows that are hashed at once: what fits into the second-level cache.
+const HASHED_ROWS: usize = 2048;
 
 /// Identity of everything one writer logged under one metrics name, as far as it has been added.
 #[derive(Clone, Default)]
@@ -47,14 +51,19 @@ impl MetricStream {
         if self.last.is_some_and(|last| (columns.step[0], columns.seq[0]) <= last) {
             self.out_of_order = true;
         }
-        let mut bytes = Vec::with_capacity(columns.len() * 32);
-        for index in 0..columns.len() {
-            bytes.extend(columns.step[index].to_le_bytes());
-            bytes.extend(columns.seq[index].to_le_bytes());
-            bytes.extend(columns.time[index].to_le_bytes());
-            bytes.extend(columns.value[index].to_bits().to_le_bytes());
+        let mut bytes = vec![0; HASHED_ROWS.min(columns.len()) * ROW_BYTES];
+        for first in (0..columns.len()).step_by(HASHED_ROWS) {
+            let rows = first..(first + HASHED_ROWS).min(columns.len());
+            let words = columns.step[rows.clone()].iter().zip(&columns.seq[rows.clone()]);
+            let words = words.zip(&columns.time[rows.clone()]).zip(&columns.value[rows.clone()]);
+            for (row, (((step, seq), time), value)) in bytes.chunks_exact_mut(ROW_BYTES).zip(words) {
+                row[..8].copy_from_slice(&step.to_le_bytes());
+                row[8..16].copy_from_slice(&seq.to_le_bytes());
+                row[16..24].copy_from_slice(&time.to_le_bytes());
+                row[24..].copy_from_slice(&value.to_bits().to_le_bytes());
+            }
+            self.hasher.update(&bytes[..rows.len() * ROW_BYTES]);
         }
-        self.hasher.update(&bytes);
         self.count += columns.len() as u64;
         self.last = Some((columns.step[end], columns.seq[end]));
     }
@@ -62,10 +71,9 @@ impl MetricStream {
 
 impl Identity {
     /// Adds the rows of one segment.
-    pub(crate) fn add(&mut self, rows: &NamedBatch) {
-        for (stats, range) in rows.metrics.iter().zip(&rows.ranges) {
-            let stream = self.metrics.entry(stats.metric.clone()).or_default();
-            stream.add(&columns_of(&rows.batch, range.clone()));
+    pub(crate) fn add(&mut self, rows: &NamedRows) {
+        for (stats, columns) in rows.metrics.iter().zip(&rows.columns) {
+            self.metrics.entry(stats.metric.clone()).or_default().add(columns);
         }
     }
 

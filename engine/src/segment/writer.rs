@@ -3,17 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::compute_leaves;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::data_type::{DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnPath;
 
-use crate::batch::NamedBatch;
+use crate::batch::{NamedRows, segment_schema};
 use crate::error::{Error, Result};
 use crate::events::{SegmentRecord, WriterStarted};
 use crate::fsutil::{create_folder, publish, remove_file};
@@ -54,7 +54,7 @@ impl PendingSegment {
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::SyncFailed`], [`Error::Parquet`]; nothing is left behind then.
-pub(crate) fn write_segment(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> Result<PendingSegment> {
+pub(crate) fn write_segment(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> Result<PendingSegment> {
     let name = MetricsName::try_new(&rows.metrics_name)?;
     let folder = context.layout.segments(context.started.run_id, &name);
     create_folder(&folder)?;
@@ -67,22 +67,22 @@ pub(crate) fn write_segment(context: &SegmentContext<'_>, n: u64, rows: &NamedBa
         }
     };
     let file = SegmentFile { writer: context.started.writer, n, blake3 };
-    let times = arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(rows.batch.column(4));
+    let times = || rows.columns.iter().map(|columns| columns.time.iter().copied());
     let record = SegmentRecord {
         n,
         metrics_name: rows.metrics_name.clone(),
         file: format!("{}/{}", name.folder(), file.file_name()),
         blake3,
         bytes,
-        rows: rows.batch.num_rows() as u64,
-        time_min: times.values().iter().copied().min().unwrap_or_default(),
-        time_max: times.values().iter().copied().max().unwrap_or_default(),
+        rows: rows.len() as u64,
+        time_min: times().filter_map(Iterator::min).min().unwrap_or_default(),
+        time_max: times().filter_map(Iterator::max).max().unwrap_or_default(),
         metrics: rows.metrics.clone(),
     };
     Ok(PendingSegment { temp, target: folder.join(file.file_name()), record })
 }
 
-fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch, temp: &Path) -> Result<(ContentHash, u64)> {
+fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedRows, temp: &Path) -> Result<(ContentHash, u64)> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -110,43 +110,48 @@ fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch, temp: &Pa
 fn encode(
     file: HashingFile,
     context: &SegmentContext<'_>,
-    rows: &NamedBatch,
+    rows: &NamedRows,
     properties: WriterProperties,
 ) -> Result<HashingFile, ParquetError> {
-    let schema = rows.batch.schema();
-    let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
-    let (mut writer, columns) = writer.into_serialized_writer()?;
+    let (mut writer, _) = ArrowWriter::try_new(file, segment_schema(), Some(properties))?.into_serialized_writer()?;
+    let columns = writer.schema_descr().columns().to_vec();
     let run = context.started.run_id.to_string();
-    let all_rows = 0..rows.batch.num_rows();
+    let (all_rows, ranges) = (0..rows.len(), rows.ranges());
     let constant = |value| TextRuns { values: vec![value], rows: std::slice::from_ref(&all_rows) };
     let metrics = rows.metrics.iter().map(|stats| stats.metric.as_str()).collect();
-    let descriptions = writer.schema_descr().columns().to_vec();
-    let encoders = columns.create_column_writers(0)?;
+    let texts = [constant(&run), constant(&rows.metrics_name), TextRuns { values: metrics, rows: &ranges }];
     let mut group = writer.next_row_group()?;
-    for (index, mut encoder) in encoders.into_iter().enumerate() {
-        let field = schema.field(index);
-        let text = match field.name().as_str() {
-            "run_id" => Some(constant(run.as_str())),
-            "metrics_name" => Some(constant(&rows.metrics_name)),
-            "metric" => Some(TextRuns { values: Vec::clone(&metrics), rows: &rows.ranges }),
-            _ => None,
-        };
-        if let Some(runs) = text {
-            let column = text_column::encode(Arc::clone(&descriptions[index]), &runs)?;
-            group.append_column(&column.bytes, column.close)?;
-        } else {
-            for leaf in compute_leaves(field, rows.batch.column(index))? {
-                encoder.write(&leaf)?;
-            }
-            encoder.close()?.append_to_row_group(&mut group)?;
-        }
+    for (column, runs) in columns.into_iter().zip(&texts) {
+        let encoded = text_column::encode(column, runs)?;
+        group.append_column(&encoded.bytes, encoded.close)?;
     }
+    let (rank, attempt) =
+        (vec![context.started.writer.rank; rows.len()], vec![context.started.writer.attempt; rows.len()]);
+    write_column::<Int64Type>(&mut group, rows.columns.iter().map(|columns| columns.step.as_slice()))?;
+    write_column::<Int64Type>(&mut group, rows.columns.iter().map(|columns| columns.time.as_slice()))?;
+    write_column::<DoubleType>(&mut group, rows.columns.iter().map(|columns| columns.value.as_slice()))?;
+    write_column::<Int32Type>(&mut group, std::iter::once(rank.as_slice()))?;
+    write_column::<Int32Type>(&mut group, std::iter::once(attempt.as_slice()))?;
+    write_column::<Int64Type>(&mut group, rows.columns.iter().map(|columns| columns.seq.as_slice()))?;
     group.close()?;
     writer.into_inner()
 }
 
+/// Writes the next column of a row group from parts that adjoin.
+fn write_column<'a, T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, HashingFile>,
+    parts: impl Iterator<Item = &'a [T::T]>,
+) -> Result<(), ParquetError> {
+    let column = group.next_column()?;
+    let mut column = column.ok_or_else(|| ParquetError::General("the schema has fewer columns".to_owned()))?;
+    for part in parts {
+        column.typed::<T>().write_batch(part, None, None)?;
+    }
+    column.close()
+}
+
 /// Encodings of DESIGN section 4: text as dictionaries, step, time and seq as deltas, values split by byte.
-fn properties(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> WriterProperties {
+fn properties(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> WriterProperties {
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
@@ -175,7 +180,7 @@ fn ascending(column_idx: i32) -> SortingColumn {
 }
 
 /// Footer metadata: with the footers of all segments alone, the catalog could be rebuilt.
-fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedBatch) -> Vec<KeyValue> {
+fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> Vec<KeyValue> {
     let json = |value: serde_json::Result<String>| value.unwrap_or_default();
     [
         (FORMAT_KEY, SEGMENT_FORMAT.to_string()),

@@ -169,6 +169,8 @@ impl WriterCore {
             }
         };
         drop(rings);
+        // It makes the first pages present, while the caller gets on with its own start.
+        self.wake_sealer();
         Ok(Logger::new(Arc::clone(self), place))
     }
 

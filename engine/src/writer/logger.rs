@@ -141,13 +141,25 @@ impl Logger {
         if row.metrics.len() != values.len() {
             return Err(LogError::WrongLength);
         }
+        if values.len() > ROW_PART {
+            return self.log_long_row(row, step, values);
+        }
+        let time = self.clock.now();
+        if !self.has_room_for(row.newest, values.len()) && !self.prepare(row.newest, values.len() as u64)? {
+            return Ok(());
+        }
+        self.put_all(&row.metrics, time, step, values);
+        Ok(())
+    }
+
+    /// Logs a row in parts that fit between two gates.
+    #[cold]
+    #[inline(never)]
+    fn log_long_row(&mut self, row: &Row, step: i64, values: &[f64]) -> Result<(), LogError> {
         let time = self.clock.now();
         for (metrics, values) in row.metrics.chunks(ROW_PART).zip(values.chunks(ROW_PART)) {
-            if !self.has_room_for(row.newest, metrics.len()) && !self.prepare(row.newest, metrics.len() as u64)? {
-                continue;
-            }
-            for (metric, value) in metrics.iter().zip(values) {
-                self.put(metric.key.wrapping_sub(self.tag), time, step, *value);
+            if self.has_room_for(row.newest, values.len()) || self.prepare(row.newest, values.len() as u64)? {
+                self.put_all(metrics, time, step, values);
             }
         }
         Ok(())
@@ -167,9 +179,7 @@ impl Logger {
             self.try_prepare(row.newest, values.len() as u64)?;
         }
         let time = self.clock.now();
-        for (metric, value) in row.metrics.iter().zip(values) {
-            self.put(metric.key.wrapping_sub(self.tag), time, step, *value);
-        }
+        self.put_all(&row.metrics, time, step, values);
         Ok(())
     }
 
@@ -221,6 +231,18 @@ impl Logger {
     #[inline(always)]
     fn has_room_for(&self, metric: Metric, records: usize) -> bool {
         metric.key.wrapping_sub(self.tag) < self.defined && self.index + records as u64 <= self.gate.limit()
+    }
+
+    /// Writes the values of a row. The position is kept in a register: the stores in between could alias the field.
+    #[inline(always)]
+    fn put_all(&mut self, metrics: &[Metric], time: i64, step: i64, values: &[f64]) {
+        let (slots, salt, tag, mut index) = (&*self.slots, self.salt, self.tag, self.index);
+        for (metric, value) in metrics.iter().zip(values) {
+            let number = metric.key.wrapping_sub(tag) as u32;
+            slots.write(index, salt, &Record { metric: number, time, step, value_bits: value.to_bits() });
+            index += 1;
+        }
+        self.index = index;
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::batch::{Batcher, NamedBatch};
+use crate::batch::{Batcher, NamedRows};
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::Durability;
 use crate::events::{Event, GapEvent, GapKind, SegmentRecord, SegmentsEvent, Watermark};
@@ -27,6 +27,8 @@ pub(crate) struct Sealing {
     progress: BTreeMap<u32, Progress>,
     pub(super) names: BTreeMap<String, NameState>,
     next_segment: u64,
+    /// Rows of each metric, by its number, in the set of segments written last.
+    rows_of_metrics: Vec<usize>,
     last_sync: Instant,
     retry_at: Option<Instant>,
     /// The event log could not be synced: segments are no longer known to be durable, so the journal is kept.
@@ -75,6 +77,7 @@ impl Sealing {
             progress: BTreeMap::new(),
             names: BTreeMap::new(),
             next_segment: 0,
+            rows_of_metrics: Vec::new(),
             last_sync: Instant::now(),
             retry_at: None,
             keep_journal: false,
@@ -205,6 +208,8 @@ impl WriterCore {
     fn write_one_set(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], heads: &BTreeMap<u32, u64>) -> Result<()> {
         let definitions = self.interner().definitions().to_vec();
         let mut batcher = Batcher::new(definitions.len());
+        // A set is mostly like the one before.
+        batcher.reserve(&sealing.rows_of_metrics);
         let mut left = self.config.segment_rows_max;
         let mut watermarks = Vec::new();
         let mut damaged = Vec::new();
@@ -226,7 +231,8 @@ impl WriterCore {
         }
         let rows = batcher.rows();
         let undefined = batcher.undefined();
-        let batches = batcher.finish(self.started.run_id, self.started.writer, &definitions)?;
+        sealing.rows_of_metrics = batcher.rows_of_metrics();
+        let batches = batcher.finish(&definitions);
         let records = self.publish(sealing, &batches)?;
         let files: Vec<PathBuf> = records.iter().map(|record| self.path_of(&record.file)).collect();
         let event = SegmentsEvent { segments: records.clone(), watermarks: watermarks.clone() };
@@ -247,7 +253,7 @@ impl WriterCore {
     }
 
     /// Writes all segments under temporary names, then publishes them.
-    fn publish(&self, sealing: &mut Sealing, batches: &[NamedBatch]) -> Result<Vec<SegmentRecord>> {
+    fn publish(&self, sealing: &mut Sealing, batches: &[NamedRows]) -> Result<Vec<SegmentRecord>> {
         let context = SegmentContext { layout: &self.layout, started: &self.started };
         let mut pending = Vec::new();
         for (offset, batch) in batches.iter().enumerate() {
