@@ -259,7 +259,7 @@ pub struct PlotArgs {
     /// Width: pixels of an SVG, half those of a PNG [default: 960]; columns of the terminal [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=10_000))]
     pub width: Option<u16>,
-    /// Height: pixels of an SVG but for its legend, half those of a PNG [default: 540]; lines of the terminal [20]
+    /// Height: pixels of an SVG but for its legend, half those of a PNG, 540 by default; lines of the terminal, 20 by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(6..=10_000))]
     pub height: Option<u16>,
     /// Lowest value shown; what lies below is drawn at the edge

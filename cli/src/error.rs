@@ -99,7 +99,9 @@ pub enum CliError {
         format: &'static str,
     },
     /// The demo would have to delete something it did not make.
-    #[error("{path:?} is not empty and was not made by `stepwell demo`; give another folder with --store")]
+    #[error(
+        "{path:?} holds something that `stepwell demo` did not make, or a run that is being written; give another folder with --store"
+    )]
     NotADemoStore {
         /// The folder.
         path: PathBuf,

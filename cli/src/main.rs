@@ -35,7 +35,10 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => exit::Exit::Success.into(),
         // The reader of our output has left (`stepwell sql ... | head`): nothing is wrong and nobody is listening.
-        Err(_) if out.reader_has_left() => exit::Exit::Success.into(),
+        // What a command found out (damaged files, say) still counts.
+        Err(error) if out.reader_has_left() && exit::Exit::of(&error) == exit::Exit::Failure => {
+            exit::Exit::Success.into()
+        }
         Err(error) => {
             messages::print_error(&error);
             exit::Exit::of(&error).into()

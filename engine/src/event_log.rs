@@ -116,6 +116,8 @@ pub struct EventLog {
     last_time: i64,
     /// Lines were appended since the last sync.
     unsynced: bool,
+    /// A sync failed; the kernel may have dropped the error with the data, so no later one can be believed.
+    sync_failed: bool,
 }
 
 impl EventLog {
@@ -135,7 +137,7 @@ impl EventLog {
             .map_err(Error::io("create the event log", path))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::io("lock the event log", path)(errno.into()))?;
-        let mut log = Self { file, path: path.to_owned(), next_n: 0, last_time: 0, unsynced: true };
+        let mut log = Self { file, path: path.to_owned(), next_n: 0, last_time: 0, unsynced: true, sync_failed: false };
         log.append(first, Durability::Process)?;
         std::fs::rename(&temp, path).map_err(Error::io("create the event log", path))?;
         Ok(log)
@@ -159,7 +161,10 @@ impl EventLog {
         file.seek(SeekFrom::End(0)).map_err(Error::io("open the event log", path))?;
         let next_n = contents.lines.last().map_or(0, |line| line.n + 1);
         let last_time = contents.lines.last().map_or(0, |line| line.time);
-        Ok(Some((Self { file, path: path.to_owned(), next_n, last_time, unsynced: true }, contents)))
+        Ok(Some((
+            Self { file, path: path.to_owned(), next_n, last_time, unsynced: true, sync_failed: false },
+            contents,
+        )))
     }
 
     /// Appends one event with a single write.
@@ -189,11 +194,20 @@ impl EventLog {
     /// # Errors
     /// [`Error::SyncFailed`].
     pub fn sync(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.unsynced) {
+        let failed = |source| Error::SyncFailed { path: self.path.clone(), source };
+        if self.sync_failed {
+            return Err(failed(std::io::Error::other("an earlier sync failed")));
+        }
+        if !self.unsynced {
             return Ok(());
         }
-        self.file.sync_data().map_err(|source| Error::SyncFailed { path: self.path.clone(), source })?;
-        sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        if let Err(source) = self.file.sync_data() {
+            self.sync_failed = true;
+            return Err(failed(source));
+        }
+        sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
+        self.unsynced = false;
+        Ok(())
     }
 
     /// The file, for what has to be done to its descriptor in a forked child.

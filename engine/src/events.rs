@@ -409,6 +409,13 @@ pub struct GapEvent {
     pub detail: String,
 }
 
+impl GapEvent {
+    /// Records dropped because a ring was full.
+    pub(crate) fn ring_full(ring: u32, records: u64) -> Self {
+        Self { kind: GapKind::RingFull, ring, records, detail: "the ring was full".to_owned() }
+    }
+}
+
 /// Floats that JSON cannot write as strings.
 mod json_float {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -8,9 +8,8 @@ use crate::error::{Error, Result};
 
 /// Syncs a folder, so that names created, renamed or removed in it are on the device.
 pub(crate) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| Error::SyncFailed { path: path.to_owned(), source })
+    let folder = File::open(path).map_err(Error::io("open", path))?;
+    folder.sync_all().map_err(|source| Error::SyncFailed { path: path.to_owned(), source })
 }
 
 /// Creates a folder below an existing one; the parent is synced when it did not exist before.

@@ -55,6 +55,7 @@ mod live;
 mod manifest;
 pub mod names;
 mod objects;
+mod orphans;
 pub mod recovery;
 mod ring;
 pub mod run;

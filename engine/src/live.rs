@@ -54,7 +54,7 @@ fn scan_journals(layout: &Layout, manifest: &Manifest, alive: bool) -> Result<Ve
     let (run, writer) = (manifest.started.run_id, manifest.started.writer);
     let mut scans = Vec::new();
     for ring in journals_of(layout, run, writer) {
-        let mut image = match JournalImage::open(&layout.journal(run, writer, ring)) {
+        let mut image = match JournalImage::open_ring(layout, run, writer, ring) {
             Ok(Some(image)) => image,
             Ok(None) => continue,
             // Recovery and `verify` tell of a damaged journal; it does not keep the other rows from being asked.

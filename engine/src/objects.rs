@@ -34,7 +34,20 @@ struct ManifestLine {
 /// (JSON lines of path, size and hash, sorted by path) and one object per file.
 pub(crate) fn take_in(layout: &Layout, path: &Path, store: bool) -> Result<Content> {
     let metadata = std::fs::metadata(path).map_err(Error::io("read the artifact", path))?;
-    if metadata.is_file() { take_file(layout, path, store) } else { take_folder(layout, path, store) }
+    if metadata.is_dir() {
+        return take_folder(layout, path, store);
+    }
+    check_regular(path, &metadata)?;
+    take_file(layout, path, store)
+}
+
+/// Refuses pipes and devices: reading one may never end.
+fn check_regular(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "it is neither a file nor a folder");
+    Err(Error::io("read the artifact", path)(source))
 }
 
 fn take_folder(layout: &Layout, root: &Path, store: bool) -> Result<Content> {
@@ -61,6 +74,7 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         if metadata.is_dir() {
             collect_files(&path, files)?;
         } else {
+            check_regular(&path, &metadata)?;
             files.push(path);
         }
     }

@@ -5,12 +5,12 @@
 //! | found | meaning | done |
 //! |---|---|---|
 //! | journal with records above the watermark | the writer died before they were in a segment | a segment, and an event that names it |
-//! | segment that no event names | died between rename and event | its rows are in the journal still: removed after those are a segment |
+//! | segment that no event names | died between rename and event; or the event was damaged, or the store copied while it was written | removed when its rows were in the journal, taken up when none was (`orphans.rs`) |
 //! | `.tmp-` file | died while writing it | removed |
 //! | last line of the event log cut off | died while appending | cut off: nobody was told of it |
 //! | slot whose check does not fit, empty slot before a filled one | a power cut lost or tore pages | counted as a gap, told in the report, a row in SQL |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::batch::{Batcher, NamedRows};
@@ -22,8 +22,9 @@ use crate::fsutil::remove_file;
 use crate::host::current_process;
 use crate::ids::{RunId, WriterId};
 use crate::journal::{Definition, JournalImage};
-use crate::layout::{Layout, SegmentFile, TEMP_PREFIX, parse_journal_file};
+use crate::layout::{Layout, TEMP_PREFIX, parse_journal_file};
 use crate::manifest::Manifest;
+use crate::orphans::{self, Orphan};
 use crate::run::MetricsArtifact;
 use crate::segment::{SegmentContext, identity_of_segments, write_segment};
 
@@ -73,8 +74,11 @@ pub(crate) fn recover_writer(
     let path = layout.events(run, writer);
     let Some((log, contents)) = EventLog::take_over(&path)? else { return Ok(None) };
     let manifest = Manifest::of(&contents, &path)?;
-    let mut recovery = Recovery { layout, config, manifest, log, rows: 0, gaps: Vec::new(), unreadable: false };
+    let orphans = orphans::find(layout, run, writer, &manifest.segments);
+    let reread = (!orphans.is_empty()).then(BTreeMap::new);
+    let mut recovery = Recovery { layout, config, manifest, log, rows: 0, gaps: Vec::new(), unreadable: false, reread };
     recovery.read_journals()?;
+    recovery.judge(orphans)?;
     recovery.tell()?;
     recovery.commit_names()?;
     recovery.clean_up()?;
@@ -103,6 +107,8 @@ struct Recovery<'a> {
     gaps: Vec<GapEvent>,
     /// A journal could not be read; it is left where it is.
     unreadable: bool,
+    /// Indices of the records read from each journal; kept only when there are orphans to be compared with.
+    reread: Option<BTreeMap<u32, Vec<u64>>>,
 }
 
 impl Recovery<'_> {
@@ -120,7 +126,7 @@ impl Recovery<'_> {
         let mut batcher: Option<Batcher> = None;
         let mut watermarks = Vec::new();
         for ring in journals_of(self.layout, self.run(), self.writer()) {
-            let image = match JournalImage::open(&self.layout.journal(self.run(), self.writer(), ring)) {
+            let image = match JournalImage::open_ring(self.layout, self.run(), self.writer(), ring) {
                 Ok(Some(image)) => image,
                 Ok(None) => continue,
                 Err(error) if error.is_corruption() => {
@@ -153,6 +159,9 @@ impl Recovery<'_> {
         for (index, record) in &scan.records {
             batcher.push(ring, *index, record);
         }
+        if let Some(reread) = &mut self.reread {
+            reread.insert(ring, scan.records.iter().map(|(index, _)| *index).collect());
+        }
         if scan.damaged > 0 {
             self.gap(GapKind::DamagedSlot, ring, scan.damaged, "slots whose check does not fit them".to_owned());
         }
@@ -160,13 +169,16 @@ impl Recovery<'_> {
             self.gap(GapKind::MissingSlots, ring, scan.missing, "empty slots before the last record".to_owned());
         }
         if image.drops > 0 {
-            self.gap(GapKind::RingFull, ring, image.drops, "the ring was full".to_owned());
+            self.keep_gap(GapEvent::ring_full(ring, image.drops));
         }
         Ok(Watermark { ring, committed: scan.end })
     }
 
     fn gap(&mut self, kind: GapKind, ring: u32, records: u64, detail: String) {
-        let gap = GapEvent { kind, ring, records, detail };
+        self.keep_gap(GapEvent { kind, ring, records, detail });
+    }
+
+    fn keep_gap(&mut self, gap: GapEvent) {
         // A journal that stays where it is would be told again at every opening.
         if !self.manifest.gaps.contains(&gap) {
             self.gaps.push(gap);
@@ -206,6 +218,44 @@ impl Recovery<'_> {
         let first = self.manifest.next_segment();
         let numbered = batches.iter().zip(first..);
         numbered.map(|(batch, n)| write_segment(&context, n, batch)?.publish()).collect()
+    }
+
+    /// Removes, takes up or keeps the segments that no event names.
+    fn judge(&mut self, orphans: Vec<Orphan>) -> Result<()> {
+        let reread = self.reread.take().unwrap_or_default();
+        for orphan in orphans {
+            // The same rows under the same number make the same file: it has just been published anew.
+            if self.manifest.segments.iter().any(|segment| segment.file == orphan.relative) {
+                continue;
+            }
+            let found = match orphan.read() {
+                Ok(found) => found,
+                Err(error) => {
+                    self.gap(
+                        GapKind::DamagedEvent,
+                        0,
+                        0,
+                        format!("a segment that no event names is kept: {}", with_causes(&error)),
+                    );
+                    continue;
+                }
+            };
+            let known = found.rows_among(&reread);
+            if known == found.record.rows {
+                remove_file(&orphan.path)?;
+            } else if known == 0 {
+                self.rows += found.record.rows;
+                let watermarks = found.watermarks();
+                self.manifest.segments.push(found.record.clone());
+                let event = SegmentsEvent { segments: vec![found.record], watermarks };
+                self.log.append(Event::Segments(Box::new(event)), Durability::Device)?;
+            } else {
+                let detail =
+                    format!("{:?}, which no event names, is kept: the journal holds part of its rows", orphan.path);
+                self.gap(GapKind::DamagedEvent, 0, found.record.rows - known, detail);
+            }
+        }
+        Ok(())
     }
 
     /// Says in the event log what was found, so that the run counts as ended.
@@ -252,7 +302,7 @@ impl Recovery<'_> {
         self.log.sync()
     }
 
-    /// Removes journals whose records are all in segments, temporary files, and segments that no event names.
+    /// Removes journals whose records are all in segments, and temporary files.
     fn clean_up(&self) -> Result<()> {
         let folder = self.layout.journals(self.run(), self.writer());
         if !self.unreadable {
@@ -264,15 +314,13 @@ impl Recovery<'_> {
             }
             let _ = std::fs::remove_dir(&folder);
         }
-        let named: BTreeSet<PathBuf> =
-            self.manifest.segments.iter().map(|segment| self.layout.run(self.run()).join(&segment.file)).collect();
         for entry in std::fs::read_dir(self.layout.run(self.run())).into_iter().flatten().flatten() {
             let path = entry.path();
             if path == folder || !path.is_dir() {
                 continue;
             }
             for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
-                if self.is_rubbish(&entry, &named) {
+                if self.is_own_temporary(&entry) {
                     remove_file(&entry.path())?;
                 }
             }
@@ -280,14 +328,10 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn is_rubbish(&self, entry: &std::fs::DirEntry, named: &BTreeSet<PathBuf>) -> bool {
+    fn is_own_temporary(&self, entry: &std::fs::DirEntry) -> bool {
         let name = entry.file_name();
-        let Some(name) = name.to_str() else { return false };
-        let own_temporary = name
-            .strip_prefix(TEMP_PREFIX)
-            .is_some_and(|rest| rest.rsplit_once('-').is_some_and(|(writer, _)| writer == self.writer().to_string()));
-        let own_segment = SegmentFile::parse(name).is_some_and(|file| file.writer == self.writer());
-        own_temporary || (own_segment && !named.contains(&entry.path()))
+        let rest = name.to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX));
+        rest.and_then(|rest| rest.rsplit_once('-')).is_some_and(|(writer, _)| writer == self.writer().to_string())
     }
 }
 

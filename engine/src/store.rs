@@ -1,7 +1,7 @@
 //! A store: the folder of all runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
 use crate::fsutil::{is_remote, sync_folder};
 use crate::git;
 use crate::host::{current_process, is_alive};
-use crate::ids::{RunId, WriterId};
-use crate::layout::Layout;
+use crate::ids::{RunId, WriterId, random_u64};
+use crate::layout::{Layout, TEMP_PREFIX};
 use crate::live::{LiveWriter, read_writer};
 use crate::manifest::Manifest;
 use crate::names::{NameKind, check_name};
@@ -310,6 +310,10 @@ fn prepare_folder(layout: &Layout, access: Access) -> Result<()> {
         let created = std::fs::create_dir_all(layout.runs()).and_then(|()| write_marker(layout));
         created.map_err(|error| read_only_or(layout, error))?;
         sync_folder(root)?;
+        if let Some(parent) = root.parent() {
+            // Best effort: a folder that may be used need not be one that may be listed.
+            let _ = sync_folder(parent);
+        }
     } else if !has_runs {
         return Err(Error::NoStore { path: root.to_owned() });
     }
@@ -321,8 +325,11 @@ fn prepare_folder(layout: &Layout, access: Access) -> Result<()> {
 }
 
 fn write_marker(layout: &Layout) -> std::io::Result<()> {
-    let temp = layout.root().join(format!("{}marker-{}", crate::layout::TEMP_PREFIX, std::process::id()));
-    std::fs::write(&temp, format!("{{\"format\":{STORE_FORMAT}}}\n"))?;
+    let temp = layout.root().join(format!("{TEMP_PREFIX}marker-{:016x}", random_u64()));
+    let mut file = std::fs::File::create_new(&temp)?;
+    file.write_all(format!("{{\"format\":{STORE_FORMAT}}}\n").as_bytes())?;
+    // A name that reaches the device before its content would leave an empty marker after a power cut.
+    file.sync_all()?;
     std::fs::rename(&temp, layout.marker())
 }
 

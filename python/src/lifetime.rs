@@ -42,6 +42,9 @@ pub fn warn_of_losses(py: Python<'_>, report: &RunReport) -> PyResult<()> {
     if report.drops > 0 {
         faults.push(format!("{} records were dropped because the journal was full", report.drops));
     }
+    if faults.is_empty() {
+        return Ok(());
+    }
     let category = Class::Warning.get(py)?;
     faults.into_iter().try_for_each(|fault| {
         let text = format!("run {}: {}", report.run_id, fault.replace('\0', " "));
@@ -58,11 +61,16 @@ pub fn finish_dropped(run: &Arc<Inner>) {
         return;
     }
     Python::try_attach(|py| {
+        // An object may be freed while an exception is on its way; calls into Python must not meet it.
+        let pending = PyErr::take(py);
         if !run.is_closed(py) {
             let told = run.finish(py, FinishState::Finished).and_then(|report| warn_of_losses(py, &report));
             if let Err(fault) = told {
                 fault.write_unraisable(py, None);
             }
+        }
+        if let Some(pending) = pending {
+            pending.restore(py);
         }
     });
 }

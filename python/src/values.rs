@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -48,7 +48,13 @@ pub fn metric_value(value: &Bound<'_, PyAny>, which: &Which<'_, '_>) -> PyResult
     }
     let py = value.py();
     let refuse = |cause: PyErr| {
-        if !(cause.is_instance_of::<PyTypeError>(py) || cause.is_instance_of::<PyValueError>(py)) {
+        // torch tells of several elements by a RuntimeError, as it does of a device that failed.
+        let is_several = || value.call_method0("numel").and_then(|n| n.extract::<u64>()).is_ok_and(|n| n != 1);
+        let is_input = cause.is_instance_of::<PyTypeError>(py)
+            || cause.is_instance_of::<PyValueError>(py)
+            || cause.is_instance_of::<PyOverflowError>(py)
+            || cause.is_instance_of::<PyRuntimeError>(py) && is_several();
+        if !is_input {
             return cause;
         }
         let refusal = refusal(value, which);
@@ -61,6 +67,12 @@ pub fn metric_value(value: &Bound<'_, PyAny>, which: &Which<'_, '_>) -> PyResult
     hot::learn_float_type(value)?;
     // Tensors and arrays of one element, and numpy scalars, give their Python scalar: integers stay exact that way.
     if let Some(item) = value.getattr_opt(intern!(py, "item"))? {
+        // numpy's masked constant would give its fill value.
+        if let Some(mask) = value.getattr_opt(intern!(py, "mask"))?
+            && mask.is_truthy().unwrap_or(false)
+        {
+            return Err(refusal(value, which));
+        }
         let scalar = item.call0().map_err(refuse)?;
         if let Some(number) = plain_number(&scalar, which)? {
             return Ok(number);

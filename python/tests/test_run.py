@@ -301,3 +301,15 @@ def test_import_time_is_told(capsys):
     millis = sorted(float(script(code, store="unused")) for _ in range(5))
     with capsys.disabled():
         print(f"\nimport stepwell: {millis[0]:.1f} ms at best, {millis[2]:.1f} ms median (target 30 ms)")
+
+
+def test_an_exception_passes_a_run_that_is_freed_on_its_way(store):
+    """The run was finished while the exception was on its way, and a call into Python replaced it by a SystemError."""
+
+    def take(run, value):
+        pass
+
+    with pytest.raises(KeyError):
+        take(stepwell.start(pipeline="p", stage="s", store=store), {}["missing"])
+    with pytest.raises(ZeroDivisionError):
+        stepwell.start(pipeline="p", stage="s", store=store).metric("a", "b")(1 / 0)

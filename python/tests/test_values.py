@@ -193,3 +193,26 @@ def test_repeated_and_falling_steps_are_all_kept(run, rows):
     for step in (5, 5, 3, 5, -1):
         run.log({"x": 1.0}, step=step)
     assert [step for _, step, _ in rows()] == [5, 5, 3, 5, -1]
+
+
+class Several:
+    """What torch does for a tensor of several elements."""
+
+    shape = (2,)
+
+    def numel(self):
+        return 2
+
+    def item(self):
+        raise RuntimeError("a Tensor with 2 elements cannot be converted to Scalar")
+
+
+def test_a_tensor_of_several_elements_is_bad_input(run):
+    with pytest.raises(StepwellError, match="x"):
+        run.log({"x": Several()})
+
+
+def test_a_masked_value_is_not_its_fill_value(run, rows):
+    with pytest.raises(StepwellError, match="x"):
+        run.log({"x": np.ma.masked})
+    assert rows() == []

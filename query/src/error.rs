@@ -146,6 +146,16 @@ pub enum Error {
         /// Where it is in the query.
         position: Option<Position>,
     },
+    /// The statement chains more operators than can be planned.
+    #[error(
+        "the SQL chains {operators} operators, and at most {operators_max} are taken; write IN (...) for many ORs, or join a table of values"
+    )]
+    TooDeep {
+        /// Operators in the statement.
+        operators: usize,
+        /// Most that are taken.
+        operators_max: usize,
+    },
     /// The query takes the name of a metric for a column.
     #[error("{name:?}{} is a metric, and metrics are rows; write SELECT step, value FROM metrics WHERE metric = '{name}'", at(.position))]
     MetricIsNoColumn {
@@ -284,6 +294,7 @@ impl Error {
             | Self::UnknownTable { .. }
             | Self::UnknownColumn { .. }
             | Self::MetricIsNoColumn { .. }
+            | Self::TooDeep { .. }
             | Self::UnknownKey { .. }
             | Self::AmbiguousColumn { .. }
             | Self::Planning { .. }

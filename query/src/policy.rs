@@ -9,6 +9,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::{Error, Result, from_datafusion};
 use crate::sql_catalog::{CATALOG, SCHEMA, table_names};
@@ -16,8 +19,35 @@ use crate::suggest::nearest;
 
 const INFORMATION_SCHEMA: &str = "information_schema";
 
+/// Most operators that nest to the left in one statement (`a + b + c`, `x OR y OR z`): each is one more level that
+/// parsing and planning recurse into, and a stack that overflows ends the process.
+const CHAIN_MAX: usize = 1000;
+
+/// Counts the operators that nest to the left. Text that is no SQL counts as none: the parser tells what is wrong.
+fn chained_operators(text: &str) -> usize {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
+    let chains = |token: &&Token| match token {
+        Token::Plus
+        | Token::Minus
+        | Token::Mul
+        | Token::Div
+        | Token::Mod
+        | Token::StringConcat
+        | Token::DoubleColon => true,
+        Token::Word(word) => {
+            matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT)
+        }
+        _ => false,
+    };
+    tokens.iter().filter(chains).count()
+}
+
 /// Parses the one statement of `text` and checks that it only reads.
 pub(crate) fn parse(text: &str) -> Result<Statement> {
+    let operators = chained_operators(text);
+    if operators > CHAIN_MAX {
+        return Err(Error::TooDeep { operators, operators_max: CHAIN_MAX });
+    }
     // No memory is used yet that a limit could be exceeded by.
     let mut statements = DFParser::parse_sql(text).map_err(|error| from_datafusion(error, 0))?;
     let count = statements.len();

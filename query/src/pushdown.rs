@@ -6,7 +6,8 @@ use crate::facts::CONSTANT_COLUMNS;
 
 /// How far a filter can be answered before rows are read.
 ///
-/// - Exact: it names only columns that are constant in a segment, so that a segment fits as a whole or not at all.
+/// - Exact: it names only columns that are constant in a segment, or none at all, so that a segment fits as a whole or
+///   not at all. (A constant NULL, as in `x NOT IN ('a', NULL)`, fits none.)
 /// - Inexact: it leaves out segments, row groups and pages; the rows are still filtered one by one.
 /// - Unsupported: its value differs from call to call, or is not known before the query runs.
 pub(crate) fn classify(filter: &Expr) -> TableProviderFilterPushDown {
@@ -14,7 +15,7 @@ pub(crate) fn classify(filter: &Expr) -> TableProviderFilterPushDown {
         return TableProviderFilterPushDown::Unsupported;
     }
     let columns = filter.column_refs();
-    if !columns.is_empty() && columns.iter().all(|column| CONSTANT_COLUMNS.contains(&column.name.as_str())) {
+    if columns.iter().all(|column| CONSTANT_COLUMNS.contains(&column.name.as_str())) {
         TableProviderFilterPushDown::Exact
     } else {
         TableProviderFilterPushDown::Inexact
@@ -55,6 +56,6 @@ mod tests {
         assert_eq!(classify(&col("run_id").eq(lit("a")).or(col("step").gt(lit(3)))), Inexact);
         assert_eq!(classify(&col("metric").eq(lit("loss"))), Inexact);
         assert_eq!(classify(&random().gt(lit(0.5))), Unsupported);
-        assert_eq!(classify(&lit(true)), Inexact);
+        assert_eq!(classify(&lit(true)), Exact);
     }
 }

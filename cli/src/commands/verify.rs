@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use stepwell_engine::Store;
+use stepwell_engine::verify::VerifyReport;
 
 use crate::args::{Format, VerifyArgs};
 use crate::error::{CliError, Result};
@@ -25,6 +26,17 @@ pub fn run(store: &Store, args: &VerifyArgs, out: &mut Out) -> Result<()> {
     });
     bar.finish_and_clear();
     let report = report?;
+    let printed = print(&report, args, out);
+    // That files are damaged is told by the exit code, also when nobody reads the list.
+    if !report.damaged.is_empty() {
+        return Err(CliError::Damaged { files: report.damaged.len() });
+    }
+    printed?;
+    messages::say(&format!("{}, {}: all as written", text::plural(report.files, "file"), text::bytes(report.bytes)));
+    Ok(())
+}
+
+fn print(report: &VerifyReport, args: &VerifyArgs, out: &mut Out) -> Result<()> {
     let paths: Vec<String> = report.damaged.iter().map(|file| file.path.display().to_string()).collect();
     let faults: Vec<&str> = report.damaged.iter().map(|file| file.fault.as_str()).collect();
     if args.output.format() == Format::Table && args.output.output.is_none() {
@@ -44,13 +56,5 @@ pub fn run(store: &Store, args: &VerifyArgs, out: &mut Out) -> Result<()> {
         sql::print(&batch.schema(), &[batch], &args.output, out)?;
     }
     out.flush()?;
-    if paths.is_empty() {
-        messages::say(&format!(
-            "{}, {}: all as written",
-            text::plural(report.files, "file"),
-            text::bytes(report.bytes)
-        ));
-        return Ok(());
-    }
-    Err(CliError::Damaged { files: paths.len() })
+    Ok(())
 }

@@ -10,7 +10,7 @@ pub use read::{CsvColumns, CsvData, CsvError};
 pub use write::{ImportOptions, Outcome, import};
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ pub fn run(store: &Path, args: &ImportCsvArgs, out: &mut Out) -> Result<()> {
         stage: args.stage.clone(),
         metrics_name: args.metrics_name.clone(),
         group_param: args.group_column.clone(),
+        columns,
         is_forced: args.force,
     };
     options.check(&data)?;
@@ -65,17 +66,22 @@ pub fn run(store: &Path, args: &ImportCsvArgs, out: &mut Out) -> Result<()> {
 /// # Errors
 /// [`CliError::Io`], [`CliError::Csv`].
 pub fn read_file(path: &Path, columns: &CsvColumns) -> Result<CsvData> {
-    let mut file = File::open(path).map_err(CliError::io("read", path))?;
-    let bytes = file.metadata().map_err(CliError::io("read", path))?.len();
-    let mut head = Vec::with_capacity(GZIP_MAGIC.len());
-    Read::by_ref(&mut file).take(GZIP_MAGIC.len() as u64).read_to_end(&mut head).map_err(CliError::io("read", path))?;
-    let bar = messages::byte_bar("reading", bytes);
-    let whole = bar.wrap_read(io::Cursor::new(head.clone()).chain(file));
+    let file = File::open(path).map_err(CliError::io("read", path))?;
+    let metadata = file.metadata().map_err(CliError::io("read", path))?;
+    // The file is read, hashed and linked: a pipe gives its content only once.
+    if !metadata.is_file() {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file; save the data to a file first");
+        return Err(CliError::io("import", path)(source));
+    }
+    let bar = messages::byte_bar("reading", metadata.len());
+    // Peeked at, not read apart: the reader of CSV takes a byte order mark off only when it comes in one piece.
+    let mut whole = io::BufReader::new(bar.wrap_read(file));
+    let is_gzip = whole.fill_buf().map_err(CliError::io("read", path))?.starts_with(&GZIP_MAGIC);
     let default_name = run_name_of(path);
-    let data = if head == GZIP_MAGIC {
+    let data = if is_gzip {
         read::read(io::BufReader::new(MultiGzDecoder::new(whole)), columns, &default_name)
     } else {
-        read::read(io::BufReader::new(whole), columns, &default_name)
+        read::read(whole, columns, &default_name)
     };
     bar.finish_and_clear();
     data.map_err(|source| CliError::Csv { path: path.to_owned(), source: Box::new(source) })

@@ -255,10 +255,11 @@ fn read_row(plan: &Plan, row: &StringRecord, line: u64, run: &mut CsvRun) -> Res
         if text.is_empty() {
             continue;
         }
-        if text.parse::<i128>().is_ok_and(|whole| !(-EXACT_INTEGER_MAX..=EXACT_INTEGER_MAX).contains(&whole)) {
+        if !is_exact(text) {
             return Err(CsvError::NotExact { line, column: plan.name(*column), cell: text.to_owned() });
         }
-        let Ok(value) = text.parse() else {
+        let value = text.parse().ok().filter(|value: &f64| value.is_finite() || !has_digit(text));
+        let Some(value) = value else {
             return Err(CsvError::NotANumber { line, column: plan.name(*column), cell: text.to_owned() });
         };
         run.records.push(CsvRecord { metric: metric as u32, step, value });
@@ -270,13 +271,26 @@ fn cell(row: &StringRecord, column: usize) -> &str {
     row.get(column).unwrap_or_default().trim()
 }
 
+/// Whether a whole number, however long, is one that a float holds exactly. What is no whole number is none of this.
+fn is_exact(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    !is_whole || text.parse::<i128>().is_ok_and(|whole| (-EXACT_INTEGER_MAX..=EXACT_INTEGER_MAX).contains(&whole))
+}
+
+/// A number that is written out but too large for a float would become infinite.
+fn has_digit(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit())
+}
+
 /// A step: a whole number, also written as a float (`12.0`), as spreadsheets and pandas do.
 fn parse_step(text: &str) -> Option<i64> {
     if let Ok(step) = text.parse() {
         return Some(step);
     }
     let value: f64 = text.parse().ok()?;
-    (value.fract() == 0.0 && value.abs() <= EXACT_INTEGER_MAX as f64).then_some(value as i64)
+    // Below, not up to: 2^53 + 1 would have been rounded to 2^53 by now.
+    (value.fract() == 0.0 && value.abs() < EXACT_INTEGER_MAX as f64).then_some(value as i64)
 }
 
 #[cfg(test)]

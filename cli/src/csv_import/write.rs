@@ -8,12 +8,14 @@ use stepwell_engine::events::FinishState;
 use stepwell_engine::names::{MetricsName, NameKind, check_name};
 use stepwell_engine::{ArtifactSpec, Direction, Run, RunId, RunOptions, RunState, Store};
 
-use super::read::{CsvData, CsvRun};
+use super::read::{CsvColumns, CsvData, CsvRun};
 use crate::error::{CliError, Result};
 use crate::messages;
 
 /// Tag with the BLAKE3 of the file a run was imported from.
 pub const TAG_HASH: &str = "import_blake3";
+/// Tag with the BLAKE3 of that and of how the file was read: what makes two imports the same.
+const TAG_KEY: &str = "import_key";
 /// Tag with the name of the file a run was imported from.
 pub const TAG_FILE: &str = "import_file";
 
@@ -30,11 +32,19 @@ pub struct ImportOptions {
     pub metrics_name: String,
     /// Parameter that gets the value of the group column.
     pub group_param: Option<String>,
+    /// How the columns were read.
+    pub columns: CsvColumns,
     /// Import again what was imported before.
     pub is_forced: bool,
 }
 
 impl ImportOptions {
+    /// What makes two imports the same: the content of the file, and how it is read.
+    fn key(&self, hash: &str) -> String {
+        let parts = format!("{hash}\0{:?}\0{}\0{}\0{}", self.columns, self.pipeline, self.stage, self.metrics_name);
+        blake3::hash(parts.as_bytes()).to_hex().to_string()
+    }
+
     /// Checks every name before the store is touched.
     ///
     /// # Errors
@@ -85,7 +95,8 @@ pub fn import(store: &Store, data: &CsvData, options: &ImportOptions) -> Result<
     let mut hasher = blake3::Hasher::new();
     hasher.update_mmap_rayon(&options.file).map_err(CliError::io("read", &options.file))?;
     let hash = hasher.finalize().to_hex().to_string();
-    let known = if options.is_forced { HashMap::new() } else { finished_before(store, &hash)? };
+    let key = options.key(&hash);
+    let known = if options.is_forced { HashMap::new() } else { finished_before(store, &key)? };
     let bar = messages::bar("importing", "records", data.records());
     let mut outcome = Outcome::default();
     for run in &data.runs {
@@ -93,7 +104,7 @@ pub fn import(store: &Store, data: &CsvData, options: &ImportOptions) -> Result<
         let known = known.get(&run.name).copied();
         let run_id = match known {
             Some(run_id) => run_id,
-            None => import_run(store, data, run, options, &hash, &bar)?,
+            None => import_run(store, data, run, options, [(TAG_HASH, &hash), (TAG_KEY, &key)], &bar)?,
         };
         outcome.runs.push(ImportedRun { run_id, name: run.name.clone(), records, is_new: known.is_none() });
         bar.inc(if known.is_some() { records } else { 0 });
@@ -102,11 +113,11 @@ pub fn import(store: &Store, data: &CsvData, options: &ImportOptions) -> Result<
     Ok(outcome)
 }
 
-/// Runs that an earlier import of the same content brought in whole, by name.
-fn finished_before(store: &Store, hash: &str) -> Result<HashMap<String, RunId>> {
+/// Runs that an earlier import of the same content, read in the same way, brought in whole; by name.
+fn finished_before(store: &Store, key: &str) -> Result<HashMap<String, RunId>> {
     let snapshot = store.snapshot()?;
     let is_known = |run: &&stepwell_engine::RunInfo| {
-        run.state == RunState::Finished && run.tags.get(TAG_HASH).is_some_and(|tag| tag == hash)
+        run.state == RunState::Finished && run.tags.get(TAG_KEY).is_some_and(|tag| tag == key)
     };
     let named = |run: &stepwell_engine::RunInfo| Some((run.name.clone()?, run.run_id));
     Ok(snapshot.runs().iter().filter(is_known).filter_map(named).collect())
@@ -117,13 +128,14 @@ fn import_run(
     data: &CsvData,
     run: &CsvRun,
     options: &ImportOptions,
-    hash: &str,
+    tags: [(&str, &String); 2],
     bar: &ProgressBar,
 ) -> Result<RunId> {
-    let mut start = RunOptions::new(&options.pipeline, &options.stage)
-        .name(&run.name)
-        .tag(TAG_HASH, hash)
-        .tag(TAG_FILE, options.file_name());
+    let mut start =
+        RunOptions::new(&options.pipeline, &options.stage).name(&run.name).tag(TAG_FILE, options.file_name());
+    for (name, value) in tags {
+        start = start.tag(name, value);
+    }
     if let (Some(param), Some(value)) = (&options.group_param, &run.group) {
         start = start.param(param, value.as_str());
     }

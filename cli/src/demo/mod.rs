@@ -251,7 +251,8 @@ fn import(place: &Place, page: &mut Page<'_>) -> Result<()> {
         pipeline: NANOGPT_PIPELINE.into(),
         stage: "train".into(),
         metrics_name: "metrics".into(),
-        group_param: columns.group,
+        group_param: columns.group.clone(),
+        columns,
         is_forced: false,
     };
     options.check(&data)?;

@@ -1,6 +1,6 @@
 //! What the demo asks the store, and the commands it leaves the user with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stepwell_engine::{RunInfo, Store};
 
@@ -201,17 +201,26 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("   {line}").trim_end().to_owned() + "\n").collect()
 }
 
+/// How this program was called, so that what is printed can be typed again: by its name when it was found by name,
+/// otherwise by its path, short where it lies below the current folder.
+fn program() -> String {
+    let Some(called) = std::env::args_os().next().map(PathBuf::from) else { return "stepwell".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    shell(called.strip_prefix(&here).unwrap_or(&called))
+}
+
 /// The last words: what to try next.
 ///
 /// # Errors
 /// [`crate::error::CliError::Output`].
 pub fn next_commands(store: &Path, page: &mut Page<'_>) -> Result<()> {
     let option = if store == Path::new(DEFAULT_STORE) { String::new() } else { format!(" --store {}", shell(store)) };
+    let program = program();
     page.text(&format!(
         "\nThe store is {}. Try next:\n\n\
-         \x20  stepwell{option} show \"{}\"\n\
-         \x20  stepwell{option} sql \"SELECT * FROM summary ORDER BY count DESC LIMIT 10\"\n\
-         \x20  stepwell{option} plot --metric val_loss --by {RECORD} --x train_time_ms --y-max 5 --svg val_loss.svg\n",
+         \x20  {program}{option} show \"{}\"\n\
+         \x20  {program}{option} sql \"SELECT * FROM summary ORDER BY count DESC LIMIT 10\"\n\
+         \x20  {program}{option} plot --metric val_loss --by {RECORD} --x train_time_ms --y-max 5 --svg val_loss.svg\n",
         shell(store),
         worker::RUN_NAME,
     ))

@@ -159,3 +159,37 @@ fn committing_a_finished_run_leaves_it_as_it_is() {
     assert_eq!(place.sql("SELECT count(*) FROM metrics"), ["7"]);
     place.fails(&["commit", "none"], 4, &["none"]);
 }
+
+/// Spreadsheets begin UTF-8 files with a byte order mark; it became part of the first column's name.
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_name() {
+    let place = Place::new();
+    place.write("excel.csv", "\u{feff}step,loss\r\n0,1\r\n1,0.5\r\n");
+    place.ok(&["import", "csv", "excel.csv", "--step-column=step"]);
+    assert_eq!(
+        place.ok(&["sql", "--format=csv", "SELECT metric, step, value FROM metrics ORDER BY step"]),
+        "metric,step,value\nloss,0,1.0\nloss,1,0.5\n"
+    );
+}
+
+#[test]
+fn the_same_file_read_in_another_way_is_another_import() {
+    let place = Place::new();
+    place.write("f.csv", "step,loss,acc\n0,1,0.5\n");
+    for columns in ["loss", "acc", "acc"] {
+        place.ok(&["import", "csv", "f.csv", "--step-column=step", "--metric-columns", columns]);
+    }
+    assert_eq!(place.ok(&["sql", "--format=csv", "SELECT metric FROM metrics ORDER BY metric"]), "metric\nacc\nloss\n");
+}
+
+#[test]
+fn numbers_that_a_float_cannot_hold_are_refused() {
+    let place = Place::new();
+    for row in ["0,170141183460469231731687303715884105729", "0,1e400", "9007199254740993.0,1"] {
+        place.write("f.csv", &format!("step,loss\n{row}\n"));
+        let ran = place.run(&["import", "csv", "f.csv", "--step-column=step"]);
+        assert_eq!(ran.code, 2, "{row}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("line 2"), "{}", ran.stderr);
+    }
+    assert_ne!(place.run(&["import", "csv", "/dev/null"]).code, 0, "not a file");
+}

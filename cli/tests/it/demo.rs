@@ -35,6 +35,6 @@ fn the_demo_runs_twice_and_loses_nothing() {
 #[test]
 fn the_demo_deletes_nothing_that_it_did_not_make() {
     let place = Place::with_two_runs();
-    place.fails(&["demo", "--quick", "--store", ".stepwell"], 5, &["was not made by `stepwell demo`"]);
+    place.fails(&["demo", "--quick", "--store", ".stepwell"], 5, &["`stepwell demo` did not make"]);
     assert_eq!(place.sql("SELECT count(*) FROM runs"), ["2"]);
 }

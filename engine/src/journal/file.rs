@@ -37,15 +37,14 @@ impl JournalFile {
             .create_new(true)
             .open(&temp)
             .map_err(Error::io("create the journal", path))?;
-        let mapping = match Mapping::create(&file, path, header.geometry.file_bytes()) {
-            Ok(mapping) => mapping,
-            Err(error) => {
-                let _ = remove_file(&temp);
-                return Err(error);
-            }
-        };
-        mapping.write(0, &header.encode());
-        std::fs::rename(&temp, path).map_err(Error::io("create the journal", path))?;
+        let mapping = Mapping::create(&file, path, header.geometry.file_bytes()).and_then(|mapping| {
+            mapping.write(0, &header.encode());
+            // A link, unlike a rename, never takes the place of a journal that is there.
+            std::fs::hard_link(&temp, path).map_err(Error::io("create the journal", path))?;
+            Ok(mapping)
+        });
+        let _ = remove_file(&temp);
+        let mapping = mapping?;
         Ok(Self {
             path: path.to_owned(),
             mapping: Arc::new(mapping),

@@ -8,8 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::ids::{RunId, WriterId};
 use crate::journal::definitions::{self, Definition};
 use crate::journal::header::{DROPS_OFFSET, FIXED_BYTES, Header, u64_at};
+use crate::layout::Layout;
 use crate::ring::{RECORD_BYTES, Record, SlotContent};
 
 /// Laps that are looked back to tell a stale slot from a damaged one.
@@ -41,11 +43,23 @@ pub(crate) struct Scan {
 }
 
 impl JournalImage {
-    /// Opens a journal and reads its header and definitions. `Ok(None)` when the file is gone.
+    /// Opens the journal of a ring and reads its header and definitions. `Ok(None)` when the file is gone.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Damaged`], [`Error::NewerFormat`].
-    pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
+    /// [`Error::Io`], [`Error::NewerFormat`]; [`Error::Damaged`], also when the file is a copy of another ring's journal.
+    pub(crate) fn open_ring(layout: &Layout, run: RunId, writer: WriterId, ring: u32) -> Result<Option<Self>> {
+        let path = layout.journal(run, writer, ring);
+        let image = Self::open(&path)?;
+        if image
+            .as_ref()
+            .is_some_and(|image| (image.header.run, image.header.writer, image.header.ring) != (run, writer, ring))
+        {
+            return Err(Error::Damaged { path, fault: "it is the journal of another writer or ring".to_owned() });
+        }
+        Ok(image)
+    }
+
+    fn open(path: &Path) -> Result<Option<Self>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -1,10 +1,11 @@
 //! Commits: versioned metrics artifacts, and the end of a run.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::Durability;
-use crate::events::{Event, FinishState, GapEvent, GapKind, MetricsCommitted};
+use crate::events::{Event, FinishState, GapEvent, MetricsCommitted};
 use crate::run::{MetricsArtifact, RunStats};
 use crate::writer::core::{FinishOutcome, WriterCore};
 use crate::writer::ring::Ring;
@@ -64,6 +65,10 @@ impl WriterCore {
 
     /// Counters of the run.
     pub(crate) fn stats(&self) -> RunStats {
+        // The parent's threads may have held the locks at the fork.
+        if self.is_foreign() {
+            return RunStats::default();
+        }
         let rings = self.rings();
         let sealing = self.sealing();
         let (rows_logged, waits, drops) = self.totals(&sealing, &rings);
@@ -90,6 +95,7 @@ impl WriterCore {
                 with_causes(&error)
             ));
         }
+        sealing.ended = true;
         drop(sealing);
         if !self.has_loggers() {
             self.settle();
@@ -102,6 +108,10 @@ impl WriterCore {
     pub(super) fn settle(&self) {
         let rings = self.rings();
         let mut sealing = self.sealing();
+        // A logger that goes while `finish` is at work leaves the settling to it, and whoever comes second has nothing to do.
+        if !sealing.ended || sealing.final_totals.is_some() {
+            return;
+        }
         let settled = self.write_segments(&mut sealing, &rings).and_then(|()| self.register_all(&mut sealing));
         if settled.is_ok() && self.sync_log().is_ok() && self.all_committed(&sealing, &rings) {
             for ring in &rings {
@@ -125,14 +135,21 @@ impl WriterCore {
         let written = self.write_segments(sealing, rings);
         (outcome.rows, outcome.waits, outcome.drops) = self.totals(sealing, rings);
         written?;
-        outcome.artifacts = self.register_all(sealing)?;
+        let registered = self.register_all(sealing);
         if outcome.drops > 0 {
             outcome.warnings.push(format!("{} records were dropped because the journal was full", outcome.drops));
-            let detail = "the ring was full".to_owned();
-            let gap = GapEvent { kind: GapKind::RingFull, ring: 0, records: outcome.drops, detail };
-            self.append(Event::Gap(gap), Durability::Process)?;
+        }
+        for ring in rings {
+            let records = ring.journal.drops().load(Ordering::Relaxed);
+            if records > 0 {
+                // Recovery tells it in the same words, so that a journal that stays behind is not counted twice.
+                let gap = GapEvent::ring_full(ring.number, records);
+                self.append(Event::Gap(gap), Durability::Process)?;
+            }
         }
         let end = Event::WriterFinished { state, rows: outcome.rows, waits: outcome.waits, drops: outcome.drops };
-        self.append(end, Durability::Device)
+        self.append(end, Durability::Device)?;
+        outcome.artifacts = registered?;
+        Ok(())
     }
 }

@@ -131,9 +131,14 @@ impl WriterCore {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Whether this is a forked child of the process that owns the writer.
+    pub(super) fn is_foreign(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
     /// Refuses calls in a forked child and after the run was finished.
     pub(crate) fn check_open(&self) -> Result<()> {
-        if std::process::id() != self.pid {
+        if self.is_foreign() {
             return Err(Error::Forked { parent: self.pid });
         }
         if self.is_closed() { Err(Error::RunClosed { run: self.started.run_id }) } else { Ok(()) }
@@ -160,6 +165,8 @@ impl WriterCore {
     pub(crate) fn logger(self: &Arc<Self>) -> Result<Logger> {
         self.check_open()?;
         let mut rings = lock(&self.rings);
+        // Again under the lock: a run that is being finished has closed the gates of the rings it saw.
+        self.check_open()?;
         let place = match rings.free.pop() {
             Some(place) => place,
             None => {
@@ -194,7 +201,7 @@ impl WriterCore {
 
     /// Takes the ring of a dropped logger back.
     pub(crate) fn hand_back(&self, place: RingPlace) {
-        if std::process::id() != self.pid {
+        if self.is_foreign() {
             return;
         }
         lock(&self.rings).free.push(place);
@@ -230,9 +237,11 @@ impl WriterCore {
     pub(super) fn sync_names(&self) -> Result<()> {
         if self.unsynced_names.swap(false, Ordering::AcqRel) {
             let run = self.started.run_id;
-            sync_folder(&self.layout.journals(run, self.started.writer))?;
-            sync_folder(&self.layout.run(run))?;
-            sync_folder(&self.layout.runs())?;
+            let folders = [self.layout.journals(run, self.started.writer), self.layout.run(run), self.layout.runs()];
+            if let Err(error) = folders.iter().try_for_each(|folder| sync_folder(folder)) {
+                self.unsynced_names.store(true, Ordering::Release);
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -278,7 +287,7 @@ impl WriterCore {
 
 impl Drop for WriterCore {
     fn drop(&mut self) {
-        if std::process::id() == self.pid {
+        if !self.is_foreign() {
             self.release_log();
         }
     }

@@ -1,5 +1,6 @@
 //! The sealer: one thread per process that looks after all its writers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -69,7 +70,10 @@ impl Sealer {
             // Outside, because dropping the last reference to a writer talks to the registry of forks.
             writers.retain(|writer| !writer.is_closed());
             for writer in &writers {
-                writer.tick(Instant::now());
+                // The thread serves all runs of the process; a fault in one must not end the others.
+                if catch_unwind(AssertUnwindSafe(|| writer.tick(Instant::now()))).is_err() {
+                    writer.rest_after_panic();
+                }
             }
             let tick = if writers.is_empty() { IDLE_TICK } else { TICK };
             // The references are let go before waiting, so that a dropped run is gone at once.

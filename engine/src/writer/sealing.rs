@@ -36,6 +36,8 @@ pub(crate) struct Sealing {
     pub(super) rows_committed: u64,
     pub(super) segments: u64,
     pub(super) syncs: u64,
+    /// `finish` has said in the event log how the run ended; from here on the last logger to go may settle it.
+    pub(super) ended: bool,
     /// Records logged, waits and drops, once the rings are gone.
     pub(super) final_totals: Option<(u64, u64, u64)>,
     /// Kinds of trouble that were told on stderr already.
@@ -84,6 +86,7 @@ impl Sealing {
             rows_committed: 0,
             segments: 0,
             syncs: 0,
+            ended: false,
             final_totals: None,
             told: Vec::new(),
         }
@@ -141,11 +144,18 @@ impl WriterCore {
         }
     }
 
+    /// After a tick that panicked: the records stay in the journal, and writing them is tried again later.
+    pub(crate) fn rest_after_panic(&self) {
+        let mut sealing = self.sealing();
+        sealing.retry_at = Some(Instant::now() + std::time::Duration::from_secs(60 * RETRY_SECS));
+        let text = format!("run {}: sealing failed; its records stay in the journal", self.started.run_id);
+        sealing.tell("panic", &text);
+    }
+
     /// Syncs the journals. With `now`, only what the seal deadline asks for: full blocks, and an open block whose first
     /// record has waited that long. Without, everything.
     fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) {
         let mut failure = self.sync_names().err();
-        sealing.keep_journal |= failure.is_some();
         for ring in rings {
             let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
             let open_due = now.is_none_or(|now| {
@@ -166,10 +176,10 @@ impl WriterCore {
             }
         }
         if let Err(error) = self.sync_log() {
-            sealing.keep_journal = true;
             failure = Some(error);
         }
         if let Some(error) = failure {
+            sealing.keep_journal |= matches!(error, Error::SyncFailed { .. });
             sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
         }
     }
@@ -281,15 +291,17 @@ impl WriterCore {
 
     /// Hands the slots of committed records back to the producers, once the event that names their segments is durable.
     fn retire(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], watermarks: &[Watermark]) {
-        if let Err(error) = self.sync_names().and_then(|()| self.sync_log()) {
-            sealing.keep_journal = true;
-            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
+        let synced = self.sync_names().and_then(|()| self.sync_log());
+        if let Err(error) = &synced {
+            // A sync that failed is final. What failed before it, for want of a descriptor say, is tried again next time.
+            sealing.keep_journal |= matches!(error, Error::SyncFailed { .. });
+            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(error)));
         }
         for (ring, watermark) in rings.iter().zip(watermarks) {
             let progress = sealing.progress.entry(ring.number).or_default();
             progress.committed = watermark.committed;
             progress.pending_since = (progress.head > progress.committed).then(Instant::now);
-            if !sealing.keep_journal {
+            if synced.is_ok() && !sealing.keep_journal {
                 ring.recycle(watermark.committed);
             }
         }

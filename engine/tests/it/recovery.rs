@@ -111,3 +111,75 @@ fn a_newer_journal_or_store_is_refused() {
     let error = Store::open(folder.path()).expect_err("newer");
     assert!(matches!(error, Error::NewerFormat { found: 9, .. }), "{error}");
 }
+
+/// The segment files of a run.
+fn segments_in(store: &Store, id: stepwell_engine::RunId) -> Vec<std::path::PathBuf> {
+    let folder = store.layout().run(id).join("m");
+    std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path()).collect()
+}
+
+/// A segment whose event was damaged used to be deleted by recovery, on the belief that its rows were in the journal; they
+/// had been recycled, and were lost for good.
+#[test]
+fn a_segment_whose_event_is_damaged_is_taken_up_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(folder.path(), small_config());
+    let run = store.start_run(RunOptions::new("p", "s")).expect("run");
+    let row = run.row("m", &["x", "y"]).expect("row");
+    let mut log = run.logger().expect("logger");
+    for step in 0..10_000 {
+        log.log_row(&row, step, &[step as f64, 0.5]).expect("logged");
+    }
+    run.commit("m").expect("commit");
+    let (id, writer) = (run.id(), run.writer());
+    drop((log, run));
+    let events = store.layout().events(id, writer);
+    let text = std::fs::read_to_string(&events).expect("log");
+    let damaged = text.replacen("\"event\":\"segments\"", "\"event\":\"Segments\"", 1);
+    assert_ne!(damaged, text);
+    std::fs::write(&events, damaged).expect("write");
+    let before = segments_in(&store, id).len();
+    drop(store);
+    let store = open(folder.path(), small_config());
+    assert!(store.recovery().failures.is_empty(), "{:?}", store.recovery().failures);
+    let snapshot = store.snapshot().expect("snapshot");
+    let found = rows(&snapshot);
+    crate::common::assert_distinct(&found);
+    assert_eq!((found.len(), segments_in(&store, id).len()), (20_000, before));
+}
+
+/// Killed between publishing a segment and the event that names it: the rows are in the journal, and the file goes.
+#[test]
+fn a_segment_whose_rows_are_in_the_journal_still_goes() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, id) = abandoned(folder.path(), 100);
+    let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
+    let layout = store.layout().clone();
+    let kept = folder.path().join("kept");
+    std::fs::create_dir(&kept).expect("folder");
+    std::fs::copy(layout.events(id, writer), kept.join("events")).expect("copy");
+    std::fs::copy(layout.journal(id, writer, 0), kept.join("journal")).expect("copy");
+    drop(store);
+    drop(open(folder.path(), small_config()));
+    // Back to the moment before the event was written; the segment that recovery made is there already.
+    std::fs::copy(kept.join("events"), layout.events(id, writer)).expect("copy");
+    std::fs::create_dir_all(layout.journals(id, writer)).expect("folder");
+    std::fs::copy(kept.join("journal"), layout.journal(id, writer, 0)).expect("copy");
+    let store = open(folder.path(), small_config());
+    assert!(store.recovery().failures.is_empty(), "{:?}", store.recovery().failures);
+    assert_eq!(store.recovery().writers[0].rows_recovered, 200);
+    assert_eq!(segments_in(&store, id).len(), 1);
+    assert_eq!(rows(&store.snapshot().expect("snapshot")).len(), 200);
+}
+
+#[test]
+fn the_journal_of_another_ring_is_no_second_journal() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, id) = abandoned(folder.path(), 100);
+    let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
+    let layout = store.layout();
+    std::fs::copy(layout.journal(id, writer, 0), layout.journal(id, writer, 7)).expect("copy");
+    let store = open(folder.path(), small_config());
+    assert_eq!(rows(&store.snapshot().expect("snapshot")).len(), 200);
+    assert!(store.recovery().writers[0].gaps.iter().any(|gap| gap.ring == 7), "it is told");
+}

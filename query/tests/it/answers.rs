@@ -114,3 +114,23 @@ fn a_limit_gives_so_many_rows() {
         );
     }
 }
+
+/// DataFusion turns `NOT IN ('x', NULL)` into `!= 'x' AND NULL`. The constant NULL was dropped on the way to the scan, and
+/// rows came back that the query excludes.
+#[test]
+fn a_filter_that_is_null_keeps_nothing() {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", Some("kept"), &[]);
+    fixture.log(run, "m", "x", &[1.0, 2.0]);
+    for placement in [Placement::Live, Placement::Committed, Placement::Split] {
+        let session = fixture.session(placement);
+        for filter in [
+            "run_name NOT IN ('other', NULL)",
+            "NOT (run_name IN ('a', NULL) OR stage = 'zz')",
+            "run_name = 'kept' AND NULL",
+            "step NOT IN (7, NULL)",
+        ] {
+            assert_eq!(ask(&session, &format!("SELECT count(*) FROM metrics WHERE {filter}")), ["0"], "{filter}");
+        }
+    }
+}

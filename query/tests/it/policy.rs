@@ -161,3 +161,24 @@ fn any_thread_may_ask() {
         }
     });
 }
+
+/// Chains of operators nest to the left without a bracket that the parser could count. At 3,000 of them planning overflowed
+/// the stack, and with it went the process that asked, a training process perhaps.
+#[test]
+fn long_chains_of_operators_are_refused_before_they_overflow_the_stack() {
+    let session = fixture().session(Placement::Live);
+    let chains = [
+        vec!["1"; 3000].join("+"),
+        format!("1{}", "::int".repeat(5000)),
+        vec!["'a'"; 5000].join("||"),
+        format!("1 FROM metrics WHERE {}", vec!["step = 1"; 5000].join(" OR ")),
+        vec!["1"; 5000].join(" UNION ALL SELECT "),
+    ];
+    for chain in chains {
+        let error = fail(&session, &format!("SELECT {chain}"));
+        assert!(matches!(error, Error::TooDeep { .. }) && error.is_invalid_input(), "{error}");
+    }
+    assert_eq!(ask(&session, &format!("SELECT {}", vec!["1"; 900].join("+"))), ["900"]);
+    let many = (0..5000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    assert_eq!(ask(&session, &format!("SELECT count(*) FROM metrics WHERE step IN ({many})")), ["2"]);
+}

@@ -1,0 +1,130 @@
+//! Segments that no event names.
+//!
+//! A writer that dies between publishing a segment and the event that names it leaves one, and its rows are in the journal
+//! still. But a segment may also be the only place of its rows: when the event was damaged, or when a store was copied
+//! while it was written, the event log first and the segments later. So an orphan is looked at before it is judged: it is
+//! removed when all its rows were read from the journal, taken up when none was, and otherwise kept and told.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaData;
+
+use crate::error::{Error, Result};
+use crate::events::{SegmentRecord, Watermark};
+use crate::ids::{RunId, WriterId};
+use crate::layout::{Layout, SegmentFile};
+use crate::ring::SEQ_INDEX_BITS;
+use crate::segment::check_format;
+use crate::verify::check_file;
+
+/// A segment that no event names.
+pub(crate) struct Orphan {
+    pub path: PathBuf,
+    file: SegmentFile,
+    /// Path below the run folder.
+    pub relative: String,
+}
+
+/// What an orphan holds.
+pub(crate) struct OrphanRows {
+    /// What an event would say of it.
+    pub record: SegmentRecord,
+    /// Indices of its rows, by ring.
+    pub indices: BTreeMap<u32, Vec<u64>>,
+}
+
+/// The segments of a writer that are not among `named`, by their numbers.
+pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, named: &[SegmentRecord]) -> Vec<Orphan> {
+    let mut orphans = Vec::new();
+    for folder in std::fs::read_dir(layout.run(run)).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+            let (folder_name, name) = (folder.file_name(), entry.file_name());
+            let (Some(folder_name), Some(name)) = (folder_name.to_str(), name.to_str()) else { continue };
+            let relative = format!("{folder_name}/{name}");
+            match SegmentFile::parse(name) {
+                Some(file) if file.writer == writer && named.iter().all(|segment| segment.file != relative) => {
+                    orphans.push(Orphan { path: entry.path(), file, relative });
+                }
+                _ => {}
+            }
+        }
+    }
+    orphans.sort_by_key(|orphan| orphan.file.n);
+    orphans
+}
+
+impl Orphan {
+    /// Reads what the segment holds, after checking that it is whole.
+    ///
+    /// # Errors
+    /// [`Error::HashMismatch`], [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Parquet`], [`Error::Io`].
+    pub(crate) fn read(&self) -> Result<OrphanRows> {
+        let bytes = check_file(&self.path, self.file.blake3)?;
+        let parquet = |source| Error::Parquet { action: "read", path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(Error::io("open the segment", &self.path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
+        check_format(builder.metadata(), &self.path)?;
+        let metrics_name = self.footer_value(builder.metadata(), "stepwell.metrics_name")?;
+        let metrics = self.footer_value(builder.metadata(), "stepwell.metrics")?;
+        let metrics = serde_json::from_str(&metrics).map_err(|error| self.damaged(&error.to_string()))?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["time", "seq"]);
+        let mut record = SegmentRecord {
+            n: self.file.n,
+            metrics_name,
+            file: self.relative.clone(),
+            blake3: self.file.blake3,
+            bytes,
+            rows: 0,
+            time_min: i64::MAX,
+            time_max: i64::MIN,
+            metrics,
+        };
+        let mut indices: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for batch in builder.with_projection(mask).build().map_err(parquet)? {
+            let batch = batch?;
+            record.rows += batch.num_rows() as u64;
+            for time in batch.column(0).as_primitive::<TimestampMicrosecondType>().values() {
+                record.time_min = record.time_min.min(*time);
+                record.time_max = record.time_max.max(*time);
+            }
+            for seq in batch.column(1).as_primitive::<Int64Type>().values() {
+                let ring = (*seq >> SEQ_INDEX_BITS) as u32;
+                indices.entry(ring).or_default().push(*seq as u64 & ((1 << SEQ_INDEX_BITS) - 1));
+            }
+        }
+        Ok(OrphanRows { record, indices })
+    }
+
+    fn footer_value(&self, footer: &ParquetMetaData, key: &str) -> Result<String> {
+        let mut pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+        let pair = pairs.find(|pair| pair.key == key);
+        pair.and_then(|pair| pair.value.clone()).ok_or_else(|| self.damaged("its footer does not say what it holds"))
+    }
+
+    fn damaged(&self, fault: &str) -> Error {
+        Error::Damaged { path: self.path.clone(), fault: fault.to_owned() }
+    }
+}
+
+impl OrphanRows {
+    /// How many of its rows are among `known`: indices by ring, rising.
+    pub(crate) fn rows_among(&self, known: &BTreeMap<u32, Vec<u64>>) -> u64 {
+        let count = |(ring, indices): (&u32, &Vec<u64>)| {
+            let known = known.get(ring).map_or(&[][..], Vec::as_slice);
+            indices.iter().filter(|index| known.binary_search(index).is_ok()).count() as u64
+        };
+        self.indices.iter().map(count).sum()
+    }
+
+    /// Positions behind its rows.
+    pub(crate) fn watermarks(&self) -> Vec<Watermark> {
+        let ends = self.indices.iter().map(|(ring, indices)| (*ring, indices.iter().max().map_or(0, |last| last + 1)));
+        ends.map(|(ring, committed)| Watermark { ring, committed }).collect()
+    }
+}
