@@ -14,7 +14,7 @@ VENV := $(CURDIR)/.venv
 VENV_MLMD := $(CURDIR)/.venv/mlmd
 KILLS ?= 10000
 
-.PHONY: help demo test check fmt rust-test python python-test mlmd-test kill bench release wheel clean
+.PHONY: help demo test check fmt rust-test python python-test mlmd-test kill bench bench-python release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,10 +76,13 @@ mlmd-test-run: $(VENV_MLMD)/.tools
 kill: ## 10,000 kills (KILLS=n), each followed by recovery and a full check
 	STEPWELL_KILLS=$(KILLS) $(CARGO) test --locked --workspace --test crash -- --nocapture
 
-bench: ## Measure: log call, percentiles, throughput, Python call cost (release profile)
+bench: ## Measure: percentiles of the log call, sustained rate, start and finish (release profile)
 	$(CARGO) build --locked --release -p stepwell-benches
 	$(TARGET)/release/latency
 	$(TARGET)/release/throughput
+
+bench-python: python ## Measure: what a call costs in Python, beside the floors of the interpreter
+	$(VENV)/bin/python python/bench_call.py
 
 release: ## The fully optimised command line
 	$(CARGO) build --locked --release --workspace --bins
