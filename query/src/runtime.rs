@@ -1,8 +1,13 @@
 //! The threads that run queries: started with the first query, shared by all sessions of the process.
+//!
+//! A query that is stopped in the middle of an operator that does not yield keeps its thread until it gets to the end, and
+//! what is queued behind it on that thread waits as long. So the threads of a stopped query are given up: the next query
+//! starts new ones, and the old ones end with their work.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
 
@@ -14,10 +19,38 @@ const WORKERS_MIN: usize = 2;
 const BLOCKING_MAX: usize = 64;
 
 /// The process the threads belong to, and the threads. After a fork they exist in the parent only.
-static RUNTIME: Mutex<Option<(u32, Arc<Runtime>)>> = Mutex::new(None);
+static RUNTIME: Mutex<Option<(u32, Arc<Threads>)>> = Mutex::new(None);
+
+/// Threads that run queries. Dropping them waits for nothing.
+pub(crate) struct Threads {
+    runtime: Option<Runtime>,
+}
+
+impl Threads {
+    /// Starts a task; `None` never happens while somebody holds the threads.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
+        self.runtime.as_ref().map(|runtime| runtime.spawn(task))
+    }
+
+    /// Gives the threads up: no later query runs on them.
+    pub(crate) fn give_up(self: &Arc<Self>) {
+        let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let given_up = slot.take_if(|(_, current)| Arc::ptr_eq(current, self));
+        drop(slot);
+        drop(given_up);
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
 
 /// The threads that run queries.
-pub(crate) fn runtime() -> Result<Arc<Runtime>> {
+pub(crate) fn runtime() -> Result<Arc<Threads>> {
     let process = std::process::id();
     let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((owner, runtime)) = slot.as_ref()
@@ -33,7 +66,7 @@ pub(crate) fn runtime() -> Result<Arc<Runtime>> {
         .enable_all()
         .build()
         .map_err(|source| Error::Runtime { source })?;
-    let runtime = Arc::new(runtime);
+    let runtime = Arc::new(Threads { runtime: Some(runtime) });
     if let Some((_, inherited)) = slot.replace((process, Arc::clone(&runtime))) {
         // A forked child: the threads stayed behind in the parent, and waiting for them would never end.
         std::mem::forget(inherited);

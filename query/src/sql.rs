@@ -183,16 +183,16 @@ impl Session {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if cancelled() {
+            let stopped = match options.timeout {
+                _ if cancelled() => Error::Cancelled,
+                Some(timeout) if started.elapsed() >= timeout => Error::Timeout { timeout },
+                _ => continue,
+            };
+            if let Some(task) = task {
                 task.abort();
-                return Err(Error::Cancelled);
             }
-            if let Some(timeout) = options.timeout
-                && started.elapsed() >= timeout
-            {
-                task.abort();
-                return Err(Error::Timeout { timeout });
-            }
+            runtime.give_up();
+            return Err(stopped);
         }
     }
 }

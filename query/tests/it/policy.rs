@@ -182,3 +182,19 @@ fn long_chains_of_operators_are_refused_before_they_overflow_the_stack() {
     let many = (0..5000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     assert_eq!(ask(&session, &format!("SELECT count(*) FROM metrics WHERE step IN ({many})")), ["2"]);
 }
+
+/// A stopped query keeps its thread until its operator yields. The next query was queued behind it and never answered.
+#[test]
+fn a_query_that_was_stopped_holds_up_no_other() {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", None, &[]);
+    fixture.log(run, "m", "loss", &(0..1000).map(f64::from).collect::<Vec<_>>());
+    let session = fixture.session(Placement::Live);
+    let slow = "SELECT count(*) FROM metrics a, metrics b, metrics c WHERE a.value + b.value > c.value";
+    let mut options = QueryOptions::default();
+    options.timeout = Some(Duration::from_millis(200));
+    for _ in 0..2 {
+        assert!(matches!(session.sql_with(slow, &options), Err(Error::Timeout { .. })));
+        assert_eq!(ask(&session, "SELECT count(*) FROM metrics"), ["1000"]);
+    }
+}
