@@ -29,9 +29,8 @@ fn start_of(pid: u32) -> Option<u64> {
 
 /// Whether the writer of the event log at `log` is alive.
 ///
-/// The lock on the log decides: the kernel releases it with the process, however it died. A writer on another host, on a
-/// file system that does not carry locks across, counts as dead only when this host can tell that its own machine was
-/// restarted since; so a shared folder errs towards "running".
+/// The lock on the log decides: the kernel releases it with the process, however it died. A network file system may not
+/// carry locks across; there, a writer on another host always counts as alive, so a shared folder errs towards "running".
 pub(crate) fn is_alive(process: &ProcessInfo, log: &Path) -> Result<bool> {
     if is_locked(log)? {
         return Ok(true);

@@ -20,7 +20,7 @@ use crate::events::{SegmentRecord, Watermark};
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, SegmentFile};
 use crate::ring::SEQ_INDEX_BITS;
-use crate::segment::check_format;
+use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, check_format};
 use crate::verify::check_file;
 
 /// A segment that no event names.
@@ -70,8 +70,8 @@ impl Orphan {
         let file = File::open(&self.path).map_err(Error::io("open the segment", &self.path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
         check_format(builder.metadata(), &self.path)?;
-        let metrics_name = self.footer_value(builder.metadata(), "stepwell.metrics_name")?;
-        let metrics = self.footer_value(builder.metadata(), "stepwell.metrics")?;
+        let metrics_name = self.footer_value(builder.metadata(), METRICS_NAME_KEY)?;
+        let metrics = self.footer_value(builder.metadata(), METRICS_KEY)?;
         let metrics = serde_json::from_str(&metrics).map_err(|error| self.damaged(&error.to_string()))?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["time", "seq"]);
         let mut record = SegmentRecord {

@@ -86,7 +86,7 @@ pub(crate) fn recover_writer(
     Ok(Some(RecoveredWriter { run_id: run, writer, rows_recovered: recovery.rows, rows_total, gaps: recovery.gaps }))
 }
 
-/// Registers the latest artifact of one metrics name of a dead writer, or finds the one that covers all its records.
+/// The artifact that a writer registered last for a metrics name.
 pub(crate) fn artifact_of(manifest: &Manifest, metrics_name: &str) -> Option<MetricsArtifact> {
     manifest.commits.get(metrics_name).map(|commit| MetricsArtifact {
         metrics_name: commit.metrics_name.clone(),

@@ -30,6 +30,10 @@ pub fn check_format(footer: &ParquetMetaData, path: &Path) -> Result<()> {
 
 /// Footer key of the format version.
 const FORMAT_KEY: &str = "stepwell.format";
+/// Footer key of the metrics name.
+pub(crate) const METRICS_NAME_KEY: &str = "stepwell.metrics_name";
+/// Footer key of the summaries: what the segment holds of each metric, as JSON.
+pub(crate) const METRICS_KEY: &str = "stepwell.metrics";
 
 /// Version of the segment format written by this build, and the newest it reads.
 pub const SEGMENT_FORMAT: u32 = 1;

@@ -21,7 +21,7 @@ use crate::ids::ContentHash;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::names::MetricsName;
 use crate::segment::text_column::{self, TextRuns};
-use crate::segment::{FORMAT_KEY, SEGMENT_FORMAT};
+use crate::segment::{FORMAT_KEY, METRICS_KEY, METRICS_NAME_KEY, SEGMENT_FORMAT};
 
 /// Whose segments are written, and where.
 pub(crate) struct SegmentContext<'a> {
@@ -185,9 +185,9 @@ fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> Vec<KeyValu
     [
         (FORMAT_KEY, SEGMENT_FORMAT.to_string()),
         ("stepwell.segment", n.to_string()),
-        ("stepwell.metrics_name", rows.metrics_name.clone()),
+        (METRICS_NAME_KEY, rows.metrics_name.clone()),
         ("stepwell.writer", json(serde_json::to_string(context.started))),
-        ("stepwell.metrics", json(serde_json::to_string(&rows.metrics))),
+        (METRICS_KEY, json(serde_json::to_string(&rows.metrics))),
     ]
     .into_iter()
     .map(|(key, value)| KeyValue::new(key.to_owned(), value))
