@@ -4,20 +4,17 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use stepwell_engine::{Access, RunId, RunState, Store};
 use stepwell_tests::acknowledge::Acknowledgements;
 use stepwell_tests::random::Random;
 use stepwell_tests::rows::rows_of;
+use stepwell_tests::settings::{number, seed};
 use stepwell_tests::{metric_of, tight_config, value_of};
 
 /// Runs kept in one store before a fresh one is taken: later kills then meet a catalog with content.
 const RUNS_PER_STORE: u64 = 10;
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 fn writer(arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_crash-writer"))
@@ -44,10 +41,8 @@ struct Totals {
 
 #[test]
 fn every_acknowledged_record_survives_sigkill_exactly_once() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    let seed = number("STEPWELL_SEED", clock);
+    let seed = seed("kill");
     let kills = number("STEPWELL_KILLS", 200);
-    println!("seed {seed}: STEPWELL_SEED={seed} repeats this campaign");
     let mut random = Random::new(seed);
     let mut totals = Totals::default();
     let mut folder = tempfile::tempdir().expect("folder");

@@ -3,6 +3,8 @@
 pub mod acknowledge;
 pub mod random;
 pub mod rows;
+pub mod settings;
+pub mod tally;
 
 use std::time::Duration;
 

@@ -1,0 +1,3 @@
+//! Failing disks: full, read-only, removed, and errors injected into system calls.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Processes and clocks: forks, exits, stops, stepped clocks, claims on the same run.
+
+fn main() {}
