@@ -1,17 +1,14 @@
 //! The event log of one writer: append-only checksummed lines, held under a lock for as long as the writer lives.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::FlockOperation;
 
 use crate::clock::wall_nanos;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLine};
-use crate::fsutil::sync_folder;
+use crate::fail_point;
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, TEMP_PREFIX, parse_events_file};
+use crate::storage::{LockKind, StorageFile, append_all, read_file, remove_file, sync_folder};
 
 /// Largest event log read: a guard against a file that is no event log.
 pub const LOG_BYTES_MAX: u64 = 1 << 32;
@@ -49,11 +46,8 @@ pub struct LogFault {
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::NewerFormat`] when a newer Stepwell wrote it.
-pub fn read_log(path: &Path) -> Result<LogContents> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LOG_BYTES_MAX).read_to_end(&mut bytes))
-        .map_err(Error::io("read the event log", path))?;
+pub(crate) fn read_log(layout: &Layout, path: &Path) -> Result<LogContents> {
+    let bytes = read_file(layout.storage(), path, LOG_BYTES_MAX).map_err(Error::io("read the event log", path))?;
     let mut contents = LogContents { file_bytes: bytes.len() as u64, ..LogContents::default() };
     let mut offset = 0;
     while let Some(length) = bytes[offset..].iter().position(|byte| *byte == b'\n') {
@@ -88,12 +82,8 @@ pub fn read_log(path: &Path) -> Result<LogContents> {
 /// [`Error::Io`] when the run folder cannot be listed.
 pub fn writers_of(layout: &Layout, run: RunId) -> Result<Vec<WriterId>> {
     let folder = layout.run(run);
-    let entries = std::fs::read_dir(&folder).map_err(Error::io("list the run folder", &folder))?;
-    let mut writers = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(Error::io("list the run folder", &folder))?;
-        writers.extend(entry.file_name().to_str().and_then(parse_events_file));
-    }
+    let entries = layout.storage().list(&folder).map_err(Error::io("list the run folder", &folder))?;
+    let mut writers: Vec<_> = entries.iter().filter_map(|entry| parse_events_file(&entry.name)).collect();
     writers.sort_unstable();
     Ok(writers)
 }
@@ -110,7 +100,8 @@ pub enum Durability {
 /// The writing end of an event log. The lock on the file says that the writer is alive; it goes with the process.
 #[derive(Debug)]
 pub struct EventLog {
-    file: File,
+    file: Box<dyn StorageFile>,
+    layout: Layout,
     path: PathBuf,
     next_n: u64,
     last_time: i64,
@@ -118,6 +109,8 @@ pub struct EventLog {
     unsynced: bool,
     /// A sync failed; the kernel may have dropped the error with the data, so no later one can be believed.
     sync_failed: bool,
+    /// A line was written in part and could not be taken back: where it begins.
+    torn_from: Option<u64>,
 }
 
 impl EventLog {
@@ -126,21 +119,25 @@ impl EventLog {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn create(path: &Path, first: Event) -> Result<Self> {
+    pub fn create(layout: &Layout, path: &Path, first: Event) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temp = path.with_file_name(format!("{TEMP_PREFIX}{name}"));
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .read(true)
-            .open(&temp)
-            .map_err(Error::io("create the event log", path))?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|errno| Error::io("lock the event log", path)(errno.into()))?;
-        let mut log = Self { file, path: path.to_owned(), next_n: 0, last_time: 0, unsynced: true, sync_failed: false };
-        log.append(first, Durability::Process)?;
-        std::fs::rename(&temp, path).map_err(Error::io("create the event log", path))?;
-        Ok(log)
+        let storage = layout.storage();
+        fail_point::reach("log.create.begin");
+        let file = storage.create_new(&temp).map_err(Error::io("create the event log", path))?;
+        let create = || {
+            if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
+                let held = std::io::Error::other("another process holds the lock of a file that was just created");
+                return Err(Error::io("lock the event log", path)(held));
+            }
+            let mut log = Self::of(layout, file, path);
+            log.append(first, Durability::Process)?;
+            fail_point::reach("log.create.written");
+            storage.rename(&temp, path).map_err(Error::io("create the event log", path))?;
+            fail_point::reach("log.create.end");
+            Ok(log)
+        };
+        create().inspect_err(|_| drop(remove_file(storage, &temp)))
     }
 
     /// Takes over the log of a dead writer: `None` when its lock is held, so its writer lives. A line that was cut off
@@ -148,23 +145,32 @@ impl EventLog {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`].
-    pub fn take_over(path: &Path) -> Result<Option<(Self, LogContents)>> {
-        let mut file =
-            OpenOptions::new().append(true).read(true).open(path).map_err(Error::io("open the event log", path))?;
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    pub fn take_over(layout: &Layout, path: &Path) -> Result<Option<(Self, LogContents)>> {
+        let file = layout.storage().open_append(path).map_err(Error::io("open the event log", path))?;
+        if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
             return Ok(None);
         }
-        let contents = read_log(path)?;
+        let contents = read_log(layout, path)?;
         if contents.has_torn_tail() {
             file.set_len(contents.complete_bytes).map_err(Error::io("cut the torn line off", path))?;
         }
-        file.seek(SeekFrom::End(0)).map_err(Error::io("open the event log", path))?;
-        let next_n = contents.lines.last().map_or(0, |line| line.n + 1);
-        let last_time = contents.lines.last().map_or(0, |line| line.time);
-        Ok(Some((
-            Self { file, path: path.to_owned(), next_n, last_time, unsynced: true, sync_failed: false },
-            contents,
-        )))
+        let mut log = Self::of(layout, file, path);
+        log.next_n = contents.lines.last().map_or(0, |line| line.n + 1);
+        log.last_time = contents.lines.last().map_or(0, |line| line.time);
+        Ok(Some((log, contents)))
+    }
+
+    fn of(layout: &Layout, file: Box<dyn StorageFile>, path: &Path) -> Self {
+        Self {
+            file,
+            layout: layout.clone(),
+            path: path.to_owned(),
+            next_n: 0,
+            last_time: 0,
+            unsynced: true,
+            sync_failed: false,
+            torn_from: None,
+        }
     }
 
     /// Appends one event with a single write.
@@ -174,12 +180,7 @@ impl EventLog {
     pub fn append(&mut self, event: Event, durability: Durability) -> Result<()> {
         let time = wall_nanos().max(self.last_time);
         let line = EventLine { n: self.next_n, time, event };
-        let before = self.file.metadata().map_err(Error::io("append to the event log", &self.path))?.len();
-        if let Err(source) = self.file.write_all(line.encode().as_bytes()) {
-            // A disk that filled up in the middle of the line must not leave half of it in front of the next one.
-            let _ = self.file.set_len(before);
-            return Err(Error::io("append to the event log", &self.path)(source));
-        }
+        self.write_line(line.encode().as_bytes()).map_err(Error::io("append to the event log", &self.path))?;
         self.next_n += 1;
         self.last_time = time;
         self.unsynced = true;
@@ -187,6 +188,28 @@ impl EventLog {
             Durability::Process => Ok(()),
             Durability::Device => self.sync(),
         }
+    }
+
+    /// Writes a line, or nothing: a disk that fills up in the middle must not leave half of it in front of the next one.
+    fn write_line(&mut self, line: &[u8]) -> std::io::Result<()> {
+        if let Some(torn_from) = self.torn_from {
+            self.file.set_len(torn_from)?;
+            self.torn_from = None;
+        }
+        let before = self.file.len()?;
+        fail_point::reach("event.append.begin");
+        // With fail points, a line is written in two parts, so that a kill can fall between them.
+        let middle = if cfg!(feature = "fail-points") { line.len() / 2 } else { 0 };
+        let written = append_all(&*self.file, &line[..middle]).and_then(|()| {
+            fail_point::reach("event.append.middle");
+            append_all(&*self.file, &line[middle..])
+        });
+        fail_point::reach("event.append.end");
+        written.inspect_err(|_| {
+            if self.file.set_len(before).is_err() {
+                self.torn_from = Some(before);
+            }
+        })
     }
 
     /// Syncs the log and its folder to the device, if anything was appended since the last time.
@@ -201,18 +224,20 @@ impl EventLog {
         if !self.unsynced {
             return Ok(());
         }
-        if let Err(source) = self.file.sync_data() {
+        fail_point::reach("event.sync.begin");
+        if let Err(source) = self.file.sync() {
             self.sync_failed = true;
             return Err(failed(source));
         }
-        sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
+        sync_folder(self.layout.storage(), self.path.parent().unwrap_or(Path::new(".")))?;
         self.unsynced = false;
+        fail_point::reach("event.sync.end");
         Ok(())
     }
 
     /// The file, for what has to be done to its descriptor in a forked child.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    pub(crate) fn file(&self) -> &dyn StorageFile {
+        &*self.file
     }
 }
 
@@ -220,8 +245,9 @@ impl EventLog {
 ///
 /// # Errors
 /// [`Error::Io`] when the log cannot be opened.
-pub fn is_locked(path: &Path) -> Result<bool> {
-    let file = File::open(path).map_err(Error::io("open the event log", path))?;
+pub(crate) fn is_locked(layout: &Layout, path: &Path) -> Result<bool> {
+    let file = layout.storage().open(path).map_err(Error::io("open the event log", path))?;
     // A shared lock is enough to ask, and two readers that ask at once do not take each other for the writer.
-    Ok(rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    let free = file.try_lock(LockKind::Shared).map_err(Error::io("ask for the lock of the event log", path))?;
+    Ok(!free)
 }

@@ -381,6 +381,14 @@ pub enum GapKind {
     UndefinedMetric,
     /// The event log itself was damaged.
     DamagedEvent,
+    /// The journal's file is shorter than it was made: somebody cut it off. `records_max` bounds what was behind.
+    CutJournal,
+    /// The journal's file was deleted, or its pages were lost, while it was written to.
+    LostJournal,
+    /// The machine went down while the run was written: what had not been synced may be gone. `records_max` bounds it.
+    MachineDown,
+    /// A segment that is missing or is not what it was registered as, and was set aside.
+    DamagedSegment,
 }
 
 impl GapKind {
@@ -392,6 +400,10 @@ impl GapKind {
             Self::MissingSlots => "missing_slots",
             Self::UndefinedMetric => "undefined_metric",
             Self::DamagedEvent => "damaged_event",
+            Self::CutJournal => "cut_journal",
+            Self::LostJournal => "lost_journal",
+            Self::MachineDown => "machine_down",
+            Self::DamagedSegment => "damaged_segment",
         }
     }
 }
@@ -403,16 +415,29 @@ pub struct GapEvent {
     pub kind: GapKind,
     /// Ring it happened in.
     pub ring: u32,
-    /// How many records.
+    /// How many records are known to be lost.
     pub records: u64,
+    /// How many may be lost at most, where the number cannot be known; absent where `records` is exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_max: Option<u64>,
     /// In words.
     pub detail: String,
 }
 
 impl GapEvent {
+    /// A loss of exactly `records` records.
+    pub(crate) fn exact(kind: GapKind, ring: u32, records: u64, detail: impl Into<String>) -> Self {
+        Self { kind, ring, records, records_max: None, detail: detail.into() }
+    }
+
+    /// A loss of at least `records` and at most `records_max` records.
+    pub(crate) fn between(kind: GapKind, ring: u32, records: u64, records_max: u64, detail: impl Into<String>) -> Self {
+        Self { kind, ring, records, records_max: Some(records_max), detail: detail.into() }
+    }
+
     /// Records dropped because a ring was full.
     pub(crate) fn ring_full(ring: u32, records: u64) -> Self {
-        Self { kind: GapKind::RingFull, ring, records, detail: "the ring was full".to_owned() }
+        Self::exact(GapKind::RingFull, ring, records, "the ring was full")
     }
 }
 

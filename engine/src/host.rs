@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::event_log::is_locked;
 use crate::events::ProcessInfo;
+use crate::layout::Layout;
 
 /// The calling process.
 pub(crate) fn current_process() -> ProcessInfo {
@@ -16,7 +17,17 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// Whether the machine was restarted since the process started on it; `false` when that was another machine.
+pub(crate) fn went_down(process: &ProcessInfo) -> bool {
+    process.host == host_name() && !process.boot_id.is_empty() && process.boot_id != boot_id()
+}
+
 fn boot_id() -> String {
+    // A simulated power cut does not restart the machine; the campaign says what a restart would have changed.
+    #[cfg(feature = "fail-points")]
+    if let Ok(id) = std::env::var("STEPWELL_BOOT_ID") {
+        return id;
+    }
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
@@ -31,11 +42,11 @@ fn start_of(pid: u32) -> Option<u64> {
 ///
 /// The lock on the log decides: the kernel releases it with the process, however it died. A network file system may not
 /// carry locks across; there, a writer on another host always counts as alive, so a shared folder errs towards "running".
-pub(crate) fn is_alive(process: &ProcessInfo, log: &Path) -> Result<bool> {
-    if is_locked(log)? {
+pub(crate) fn is_alive(layout: &Layout, process: &ProcessInfo, log: &Path) -> Result<bool> {
+    if is_locked(layout, log)? {
         return Ok(true);
     }
-    Ok(process.host != host_name() && crate::fsutil::is_remote(log))
+    Ok(process.host != host_name() && layout.storage().file_system(log).is_remote)
 }
 
 #[cfg(test)]

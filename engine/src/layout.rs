@@ -1,9 +1,11 @@
 //! Where things lie in a store. Every path and file name is built and parsed here.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::names::MetricsName;
+use crate::storage::{Disk, Storage};
 
 /// Suffix of an event log.
 pub const EVENTS_SUFFIX: &str = ".events.jsonl";
@@ -15,15 +17,27 @@ pub const SEGMENT_SUFFIX: &str = ".parquet";
 pub const TEMP_PREFIX: &str = ".tmp-";
 
 /// The folders and files of one store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
+    storage: Arc<dyn Storage>,
 }
 
 impl Layout {
     /// Layout of the store at `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), storage: Arc::new(Disk) }
+    }
+
+    /// Layout of a store that lies on another storage than the file system.
+    #[cfg(test)]
+    pub(crate) fn on(storage: Arc<dyn Storage>, root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), storage }
+    }
+
+    /// What the files of runs are read from and written to.
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.storage
     }
 
     /// The store folder.

@@ -29,11 +29,11 @@ pub(crate) struct LiveWriter {
 /// Reads a writer that has not finished.
 pub(crate) fn read_writer(layout: &Layout, run: RunId, writer: WriterId) -> Result<LiveWriter> {
     let path = layout.events(run, writer);
-    let mut manifest = Manifest::of(&read_log(&path)?, &path)?;
-    let alive = is_alive(&manifest.started.process, &path)?;
+    let mut manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
+    let alive = is_alive(layout, &manifest.started.process, &path)?;
     for _ in 0..READS_MAX {
         let scans = scan_journals(layout, &manifest, alive)?;
-        let after = Manifest::of(&read_log(&path)?, &path)?;
+        let after = Manifest::of(&read_log(layout, &path)?, &path)?;
         let moved = after.watermarks != manifest.watermarks;
         manifest = after;
         if !moved {
@@ -53,7 +53,7 @@ struct RingScan {
 fn scan_journals(layout: &Layout, manifest: &Manifest, alive: bool) -> Result<Vec<RingScan>> {
     let (run, writer) = (manifest.started.run_id, manifest.started.writer);
     let mut scans = Vec::new();
-    for ring in journals_of(layout, run, writer) {
+    for ring in journals_of(layout, run, writer)? {
         let mut image = match JournalImage::open_ring(layout, run, writer, ring) {
             Ok(Some(image)) => image,
             Ok(None) => continue,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::fsutil::{create_folder, publish, remove_file};
 use crate::ids::{ContentHash, random_u64};
 use crate::layout::{Layout, TEMP_PREFIX};
+use crate::storage::{Disk, create_folder, publish, remove_file};
 
 const COPY_BYTES: usize = 1 << 20;
 /// Age at which a temporary file cannot belong to a copy that goes on.
@@ -118,7 +118,7 @@ pub(crate) fn remove_abandoned(layout: &Layout) {
         let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX);
         let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
         if is_temporary && age.is_some_and(|age| age >= ABANDONED_AFTER) {
-            let _ = remove_file(&entry.path());
+            let _ = remove_file(&Disk, &entry.path());
         }
     }
 }
@@ -132,7 +132,7 @@ struct TempObject {
 impl TempObject {
     fn create(layout: &Layout) -> Result<Self> {
         let folder = layout.root().join("objects");
-        create_folder(&folder)?;
+        create_folder(&Disk, &folder)?;
         let path = folder.join(format!("{TEMP_PREFIX}{:016x}", random_u64()));
         let file = OpenOptions::new()
             .write(true)
@@ -147,14 +147,14 @@ impl TempObject {
         if target.exists() {
             return Ok(());
         }
-        create_folder(target.parent().unwrap_or(target))?;
+        create_folder(&Disk, target.parent().unwrap_or(target))?;
         self.file.sync_all().map_err(|source| Error::SyncFailed { path: self.path.clone(), source })?;
-        publish(&self.path, target)
+        publish(&Disk, &self.path, target)
     }
 }
 
 impl Drop for TempObject {
     fn drop(&mut self) {
-        let _ = remove_file(&self.path);
+        let _ = remove_file(&Disk, &self.path);
     }
 }

@@ -5,8 +5,7 @@
 //! while it was written, the event log first and the segments later. So an orphan is looked at before it is judged: it is
 //! removed when all its rows were read from the journal, taken up when none was, and otherwise kept and told.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use arrow::array::AsArray;
@@ -20,8 +19,9 @@ use crate::events::{SegmentRecord, Watermark};
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, SegmentFile};
 use crate::ring::SEQ_INDEX_BITS;
-use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, check_format};
-use crate::verify::check_file;
+use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, SegmentSource, check_format};
+use crate::storage::list_if_there;
+use crate::verify::check_on;
 
 /// A segment that no event names.
 pub(crate) struct Orphan {
@@ -40,23 +40,22 @@ pub(crate) struct OrphanRows {
 }
 
 /// The segments of a writer that are not among `named`, by their numbers.
-pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, named: &[SegmentRecord]) -> Vec<Orphan> {
+pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, named: &[SegmentRecord]) -> Result<Vec<Orphan>> {
     let mut orphans = Vec::new();
-    for folder in std::fs::read_dir(layout.run(run)).into_iter().flatten().flatten() {
-        for entry in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
-            let (folder_name, name) = (folder.file_name(), entry.file_name());
-            let (Some(folder_name), Some(name)) = (folder_name.to_str(), name.to_str()) else { continue };
-            let relative = format!("{folder_name}/{name}");
-            match SegmentFile::parse(name) {
-                Some(file) if file.writer == writer && named.iter().all(|segment| segment.file != relative) => {
-                    orphans.push(Orphan { path: entry.path(), file, relative });
+    let named: BTreeSet<&str> = named.iter().map(|segment| segment.file.as_str()).collect();
+    for folder in list_if_there(layout.storage(), &layout.run(run))?.iter().filter(|entry| entry.is_folder) {
+        for entry in list_if_there(layout.storage(), &layout.run(run).join(&folder.name))? {
+            let relative = format!("{}/{}", folder.name, entry.name);
+            match SegmentFile::parse(&entry.name) {
+                Some(file) if file.writer == writer && !named.contains(relative.as_str()) => {
+                    orphans.push(Orphan { path: layout.run(run).join(&relative), file, relative });
                 }
                 _ => {}
             }
         }
     }
     orphans.sort_by_key(|orphan| orphan.file.n);
-    orphans
+    Ok(orphans)
 }
 
 impl Orphan {
@@ -64,10 +63,10 @@ impl Orphan {
     ///
     /// # Errors
     /// [`Error::HashMismatch`], [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Parquet`], [`Error::Io`].
-    pub(crate) fn read(&self) -> Result<OrphanRows> {
-        let bytes = check_file(&self.path, self.file.blake3)?;
+    pub(crate) fn read(&self, layout: &Layout) -> Result<OrphanRows> {
+        let bytes = check_on(layout.storage(), &self.path, self.file.blake3)?;
         let parquet = |source| Error::Parquet { action: "read", path: self.path.clone(), source };
-        let file = File::open(&self.path).map_err(Error::io("open the segment", &self.path))?;
+        let file = SegmentSource::open(layout, &self.path).map_err(Error::io("open the segment", &self.path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
         check_format(builder.metadata(), &self.path)?;
         let metrics_name = self.footer_value(builder.metadata(), METRICS_NAME_KEY)?;

@@ -18,8 +18,8 @@ use crate::config::EngineConfig;
 use crate::error::{Result, with_causes};
 use crate::event_log::{Durability, EventLog};
 use crate::events::{Event, GapEvent, GapKind, MetricsCommitted, SegmentRecord, SegmentsEvent, Watermark};
-use crate::fsutil::remove_file;
-use crate::host::current_process;
+use crate::fail_point;
+use crate::host::{current_process, went_down};
 use crate::ids::{RunId, WriterId};
 use crate::journal::{Definition, JournalImage};
 use crate::layout::{Layout, TEMP_PREFIX, parse_journal_file};
@@ -27,6 +27,7 @@ use crate::manifest::Manifest;
 use crate::orphans::{self, Orphan};
 use crate::run::MetricsArtifact;
 use crate::segment::{SegmentContext, identity_of_segments, write_segment};
+use crate::storage::{list_if_there, remove_file};
 
 /// What opening a store recovered.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +54,11 @@ pub struct RecoveredWriter {
 }
 
 /// Numbers of the rings that have a journal in the folder of a writer; sorted.
-pub(crate) fn journals_of(layout: &Layout, run: RunId, writer: WriterId) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir(layout.journals(run, writer)) else { return Vec::new() };
-    let mut rings: Vec<u32> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(parse_journal_file)).collect();
+pub(crate) fn journals_of(layout: &Layout, run: RunId, writer: WriterId) -> Result<Vec<u32>> {
+    let entries = list_if_there(layout.storage(), &layout.journals(run, writer))?;
+    let mut rings: Vec<u32> = entries.iter().filter_map(|entry| parse_journal_file(&entry.name)).collect();
     rings.sort_unstable();
-    rings
+    Ok(rings)
 }
 
 /// Recovers one writer; `None` when it is alive.
@@ -72,16 +72,32 @@ pub(crate) fn recover_writer(
     writer: WriterId,
 ) -> Result<Option<RecoveredWriter>> {
     let path = layout.events(run, writer);
-    let Some((log, contents)) = EventLog::take_over(&path)? else { return Ok(None) };
+    let Some((log, contents)) = EventLog::take_over(layout, &path)? else { return Ok(None) };
     let manifest = Manifest::of(&contents, &path)?;
-    let orphans = orphans::find(layout, run, writer, &manifest.segments);
+    let orphans = orphans::find(layout, run, writer, &manifest.segments)?;
     let reread = (!orphans.is_empty()).then(BTreeMap::new);
-    let mut recovery = Recovery { layout, config, manifest, log, rows: 0, gaps: Vec::new(), unreadable: false, reread };
+    let mut recovery = Recovery {
+        layout,
+        config,
+        manifest,
+        log,
+        rows: 0,
+        gaps: Vec::new(),
+        told: 0,
+        unreadable: false,
+        reread,
+        machine_down: false,
+    };
+    recovery.machine_down = went_down(&recovery.manifest.started.process);
+    fail_point::reach("recovery.begin");
     recovery.read_journals()?;
+    fail_point::reach("recovery.journals");
     recovery.judge(orphans)?;
+    fail_point::reach("recovery.orphans");
     recovery.tell()?;
     recovery.commit_names()?;
     recovery.clean_up()?;
+    fail_point::reach("recovery.end");
     let rows_total = recovery.manifest.segments.iter().map(|segment| segment.rows).sum();
     Ok(Some(RecoveredWriter { run_id: run, writer, rows_recovered: recovery.rows, rows_total, gaps: recovery.gaps }))
 }
@@ -105,6 +121,10 @@ struct Recovery<'a> {
     log: EventLog,
     rows: u64,
     gaps: Vec<GapEvent>,
+    /// How many of the gaps are in the event log.
+    told: usize,
+    /// The machine was restarted since the writer started.
+    machine_down: bool,
     /// A journal could not be read; it is left where it is.
     unreadable: bool,
     /// Indices of the records read from each journal; kept only when there are orphans to be compared with.
@@ -125,7 +145,7 @@ impl Recovery<'_> {
         let mut definitions: Vec<Definition> = Vec::new();
         let mut batcher: Option<Batcher> = None;
         let mut watermarks = Vec::new();
-        for ring in journals_of(self.layout, self.run(), self.writer()) {
+        for ring in journals_of(self.layout, self.run(), self.writer())? {
             let image = match JournalImage::open_ring(self.layout, self.run(), self.writer(), ring) {
                 Ok(Some(image)) => image,
                 Ok(None) => continue,
@@ -168,6 +188,23 @@ impl Recovery<'_> {
         if scan.missing > 0 {
             self.gap(GapKind::MissingSlots, ring, scan.missing, "empty slots before the last record".to_owned());
         }
+        if scan.cut_off > 0 {
+            let detail = "the journal's file is shorter than it was made; what its missing slots held is lost";
+            self.keep_gap(GapEvent::between(GapKind::CutJournal, ring, 0, scan.cut_off, detail));
+        }
+        if self.machine_down && self.manifest.finished.is_none() {
+            let most = image.header.geometry.capacity - scan.records.len() as u64;
+            let detail = match scan.records.last() {
+                Some((_, record)) => format!(
+                    "the machine was restarted while the run was written; the last record found is of {} ns, and those \
+                     logged in the moments after it may not have reached the device",
+                    record.time
+                ),
+                None => "the machine was restarted while the run was written; what had not reached the device is lost"
+                    .to_owned(),
+            };
+            self.keep_gap(GapEvent::between(GapKind::MachineDown, ring, 0, most, detail));
+        }
         if image.drops > 0 {
             self.keep_gap(GapEvent::ring_full(ring, image.drops));
         }
@@ -175,7 +212,7 @@ impl Recovery<'_> {
     }
 
     fn gap(&mut self, kind: GapKind, ring: u32, records: u64, detail: String) {
-        self.keep_gap(GapEvent { kind, ring, records, detail });
+        self.keep_gap(GapEvent::exact(kind, ring, records, detail));
     }
 
     fn keep_gap(&mut self, gap: GapEvent) {
@@ -200,6 +237,7 @@ impl Recovery<'_> {
                 "metric numbers without a definition".to_owned(),
             );
         }
+        self.tell_gaps()?;
         if batcher.rows() == 0 {
             return Ok(());
         }
@@ -217,7 +255,7 @@ impl Recovery<'_> {
         let context = SegmentContext { layout: self.layout, started: &self.manifest.started };
         let first = self.manifest.next_segment();
         let numbered = batches.iter().zip(first..);
-        numbered.map(|(batch, n)| write_segment(&context, n, batch)?.publish()).collect()
+        numbered.map(|(batch, n)| write_segment(&context, n, batch)?.publish(self.layout)).collect()
     }
 
     /// Removes, takes up or keeps the segments that no event names.
@@ -228,7 +266,7 @@ impl Recovery<'_> {
             if self.manifest.segments.iter().any(|segment| segment.file == orphan.relative) {
                 continue;
             }
-            let found = match orphan.read() {
+            let found = match orphan.read(self.layout) {
                 Ok(found) => found,
                 Err(error) => {
                     self.gap(
@@ -242,7 +280,7 @@ impl Recovery<'_> {
             };
             let known = found.rows_among(&reread);
             if known == found.record.rows {
-                remove_file(&orphan.path)?;
+                remove_file(self.layout.storage(), &orphan.path)?;
             } else if known == 0 {
                 self.rows += found.record.rows;
                 let watermarks = found.watermarks();
@@ -258,11 +296,19 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Says in the event log what was found, so that the run counts as ended.
-    fn tell(&mut self) -> Result<()> {
-        for gap in &self.gaps {
+    /// Appends the gaps that are not in the event log yet. A gap goes before the event that moves the watermark over it: a
+    /// recovery that is cut short would otherwise begin above it the next time, and never tell.
+    fn tell_gaps(&mut self) -> Result<()> {
+        for gap in &self.gaps[self.told..] {
             self.log.append(Event::Gap(gap.clone()), Durability::Process)?;
         }
+        self.told = self.gaps.len();
+        Ok(())
+    }
+
+    /// Says in the event log what was found, so that the run counts as ended.
+    fn tell(&mut self) -> Result<()> {
+        self.tell_gaps()?;
         if self.manifest.finished.is_none() && (!self.manifest.recovered || self.rows > 0) {
             let process = current_process();
             let event = Event::Recovered { host: process.host, pid: process.pid, rows: self.rows };
@@ -286,7 +332,7 @@ impl Recovery<'_> {
             }
             let folder = self.layout.run(self.run());
             let paths: Vec<PathBuf> = segments.iter().map(|segment| folder.join(&segment.file)).collect();
-            let (rows, identity) = identity_of_segments(self.writer(), &paths)?;
+            let (rows, identity) = identity_of_segments(self.layout, self.writer(), &paths)?;
             commits.push(MetricsCommitted {
                 metrics_name: name.to_owned(),
                 version: last.map_or(1, |commit| commit.version + 1),
@@ -304,37 +350,34 @@ impl Recovery<'_> {
 
     /// Removes journals whose records are all in segments, and temporary files.
     fn clean_up(&self) -> Result<()> {
+        let storage = self.layout.storage();
         let folder = self.layout.journals(self.run(), self.writer());
         if !self.unreadable {
-            for ring in journals_of(self.layout, self.run(), self.writer()) {
-                remove_file(&self.layout.journal(self.run(), self.writer(), ring))?;
+            for ring in journals_of(self.layout, self.run(), self.writer())? {
+                remove_file(storage, &self.layout.journal(self.run(), self.writer(), ring))?;
             }
-            if let Ok(entries) = std::fs::read_dir(&folder) {
-                entries.flatten().filter(is_temporary).for_each(|entry| drop(remove_file(&entry.path())));
+            for entry in list_if_there(storage, &folder)? {
+                if entry.name.starts_with(TEMP_PREFIX) {
+                    remove_file(storage, &folder.join(&entry.name))?;
+                }
             }
-            let _ = std::fs::remove_dir(&folder);
+            let _ = storage.remove_folder(&folder);
         }
-        for entry in std::fs::read_dir(self.layout.run(self.run())).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path == folder || !path.is_dir() {
+        let run = self.layout.run(self.run());
+        for entry in list_if_there(storage, &run)?.iter().filter(|entry| entry.is_folder) {
+            let segments = run.join(&entry.name);
+            if segments == folder {
                 continue;
             }
-            for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
-                if self.is_own_temporary(&entry) {
-                    remove_file(&entry.path())?;
-                }
+            for entry in list_if_there(storage, &segments)?.iter().filter(|entry| self.is_own_temporary(&entry.name)) {
+                remove_file(storage, &segments.join(&entry.name))?;
             }
         }
         Ok(())
     }
 
-    fn is_own_temporary(&self, entry: &std::fs::DirEntry) -> bool {
-        let name = entry.file_name();
-        let rest = name.to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX));
+    fn is_own_temporary(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(TEMP_PREFIX);
         rest.and_then(|rest| rest.rsplit_once('-')).is_some_and(|(writer, _)| writer == self.writer().to_string())
     }
-}
-
-fn is_temporary(entry: &std::fs::DirEntry) -> bool {
-    entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMP_PREFIX))
 }

@@ -13,7 +13,7 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
-use crate::fsutil::{is_remote, sync_folder};
+use crate::fail_point;
 use crate::git;
 use crate::host::{current_process, is_alive};
 use crate::ids::{RunId, WriterId, random_u64};
@@ -25,6 +25,7 @@ use crate::objects;
 use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
 use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
+use crate::storage::{Disk, sync_folder};
 use crate::verify::{VerifyReport, verify_store};
 use crate::writer::{WriterCore, WriterSetup};
 
@@ -140,7 +141,7 @@ impl Store {
         self.check_writable()?;
         check_options(&options)?;
         let layout = &self.inner.layout;
-        if is_remote(layout.root()) {
+        if layout.storage().file_system(layout.root()).is_remote {
             return Err(Error::NetworkFileSystem { path: layout.root().to_owned() });
         }
         let run_id = options.run_id.unwrap_or_else(RunId::generate);
@@ -188,9 +189,11 @@ impl Store {
     /// Indexes what a run of this process just committed. A catalog that is busy or cannot be written is no failure of the
     /// commit: the event log is the truth, and whoever opens the store next indexes it.
     pub(crate) fn index_commit(&self) {
+        fail_point::reach("catalog.begin");
         if let Ok(mut catalog) = self.inner.catalog.try_lock() {
             let _ = catalog.refresh_within(&self.inner.layout, INDEX_PATIENCE);
         }
+        fail_point::reach("catalog.end");
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -241,14 +244,14 @@ impl Store {
         let mut artifacts = Vec::new();
         for writer in writers_of(layout, run)? {
             let path = layout.events(run, writer);
-            let mut manifest = Manifest::of(&read_log(&path)?, &path)?;
-            if manifest.finished.is_none() && is_alive(&manifest.started.process, &path)? {
+            let mut manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
+            if manifest.finished.is_none() && is_alive(layout, &manifest.started.process, &path)? {
                 let process = manifest.started.process;
                 return Err(Error::RunStillWritten { run, pid: process.pid, host: process.host });
             }
-            if !journals_of(layout, run, writer).is_empty() {
+            if !journals_of(layout, run, writer)?.is_empty() {
                 recover_writer(layout, &self.inner.config, run, writer)?;
-                manifest = Manifest::of(&read_log(&path)?, &path)?;
+                manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
             }
             let names: BTreeSet<_> = manifest.commits.keys().map(String::as_str).collect();
             let wanted = names.into_iter().filter(|name| metrics_name.is_none_or(|wanted| wanted == *name));
@@ -309,10 +312,10 @@ fn prepare_folder(layout: &Layout, access: Access) -> Result<()> {
     if access == Access::Create && !(has_runs && layout.marker().exists()) {
         let created = std::fs::create_dir_all(layout.runs()).and_then(|()| write_marker(layout));
         created.map_err(|error| read_only_or(layout, error))?;
-        sync_folder(root)?;
+        sync_folder(&Disk, root)?;
         if let Some(parent) = root.parent() {
             // Best effort: a folder that may be used need not be one that may be listed.
-            let _ = sync_folder(parent);
+            let _ = sync_folder(&Disk, parent);
         }
     } else if !has_runs {
         return Err(Error::NoStore { path: root.to_owned() });
@@ -387,7 +390,7 @@ fn existing_writers(layout: &Layout, run: RunId) -> Result<Vec<WriterStarted>> {
     for writer in writers_of(layout, run)? {
         let path = layout.events(run, writer);
         // Another rank may be writing its first line right now; it says nothing new then.
-        started.extend(Manifest::of(&read_log(&path)?, &path).ok().map(|manifest| manifest.started));
+        started.extend(Manifest::of(&read_log(layout, &path)?, &path).ok().map(|manifest| manifest.started));
     }
     Ok(started)
 }
@@ -407,11 +410,11 @@ fn recover_dead(layout: &Layout, config: &EngineConfig, runs: &[RunInfo]) -> Res
     for run in runs {
         for writer in &run.writers {
             let unfinished = writer.state == RunState::Running;
-            if !unfinished && !layout.journals(run.run_id, writer.writer).exists() {
+            if !unfinished && !layout.storage().exists(&layout.journals(run.run_id, writer.writer)) {
                 continue;
             }
             let path = layout.events(run.run_id, writer.writer);
-            let recovered = match is_alive(&writer.process, &path) {
+            let recovered = match is_alive(layout, &writer.process, &path) {
                 Ok(true) => Ok(None),
                 Ok(false) => recover_writer(layout, config, run.run_id, writer.writer),
                 Err(error) => Err(error),

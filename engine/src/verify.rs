@@ -1,7 +1,6 @@
 //! Verification: every file is what it was registered as.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,10 @@ use crate::ids::ContentHash;
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::segment::identity_of_segments;
+use crate::storage::{Disk, Storage, read_up_to};
+
+/// Bytes hashed at a time.
+const HASH_BYTES: usize = 1 << 18;
 
 /// What [`crate::Store::verify`] found.
 #[derive(Clone, Debug, Default)]
@@ -46,12 +49,23 @@ struct Expected {
 /// # Errors
 /// The error of the file system.
 pub fn hash_file(path: &Path) -> io::Result<(ContentHash, u64)> {
-    let file = File::open(path)?;
-    let bytes = file.metadata()?.len();
+    hash_on(&Disk, path)
+}
+
+fn hash_on(storage: &dyn Storage, path: &Path) -> io::Result<(ContentHash, u64)> {
+    let file = storage.open(path)?;
     let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; HASH_BYTES];
+    let mut bytes = 0;
     // Read by system calls: a file that is truncated meanwhile is an error, where a mapping would end the process.
-    hasher.update_reader(file)?;
-    Ok((hasher.finalize().into(), bytes))
+    loop {
+        let read = read_up_to(&*file, &mut buffer, bytes)?;
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+        if read < buffer.len() {
+            return Ok((hasher.finalize().into(), bytes));
+        }
+    }
 }
 
 /// Reads a file and compares its BLAKE3 with the registered one.
@@ -59,7 +73,11 @@ pub fn hash_file(path: &Path) -> io::Result<(ContentHash, u64)> {
 /// # Errors
 /// [`Error::HashMismatch`], [`Error::Io`].
 pub fn check_file(path: &Path, expected: ContentHash) -> Result<u64> {
-    let (actual, bytes) = hash_file(path).map_err(Error::io("read", path))?;
+    check_on(&Disk, path, expected)
+}
+
+pub(crate) fn check_on(storage: &dyn Storage, path: &Path, expected: ContentHash) -> Result<u64> {
+    let (actual, bytes) = hash_on(storage, path).map_err(Error::io("read", path))?;
     if actual == expected {
         return Ok(bytes);
     }
@@ -75,7 +93,7 @@ pub(crate) fn verify_store(layout: &Layout, progress: &mut dyn FnMut(u64, u64)) 
     expected.extend(objects(layout, &mut report)?);
     let total = expected.len() as u64;
     for file in expected {
-        match check_file(&file.path, file.hash) {
+        match check_on(layout.storage(), &file.path, file.hash) {
             Ok(bytes) => report.bytes += bytes,
             Err(error) => report.damaged.push(DamagedFile { path: file.path, fault: fault_of(&error) }),
         }
@@ -103,7 +121,7 @@ fn expected_files(layout: &Layout, manifests: &mut Vec<Manifest>, report: &mut V
     for run in crate::store::list_runs(layout)? {
         for writer in writers_of(layout, run)? {
             let path = layout.events(run, writer);
-            let contents = read_log(&path)?;
+            let contents = read_log(layout, &path)?;
             for fault in &contents.faults {
                 let fault = format!("the line at byte {} is damaged: {}", fault.offset, fault.fault);
                 report.damaged.push(DamagedFile { path: path.clone(), fault });
@@ -167,7 +185,7 @@ fn check_identities(layout: &Layout, manifests: &[Manifest], report: &mut Verify
             }
             report.artifacts += 1;
             let path = layout.events(manifest.started.run_id, manifest.started.writer);
-            let fault = match identity_of_segments(manifest.started.writer, &paths) {
+            let fault = match identity_of_segments(layout, manifest.started.writer, &paths) {
                 Ok((rows, identity)) if identity == commit.identity && rows == commit.rows => continue,
                 Ok((rows, identity)) => format!(
                     "the metrics artifact {} has {} records and identity {}; its segments hold {rows} and {identity}",

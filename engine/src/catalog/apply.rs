@@ -234,7 +234,7 @@ impl<'c> Applier<'c> {
             writer_before = Some(writer);
             let detail = format!("byte {} of {writer}{EVENTS_SUFFIX}: {}", fault.offset, fault.fault);
             self.run(
-                "INSERT INTO stepwell_gap VALUES (?1, ?2, 'log', ?3, ?4, ?5, 0, 0, ?6)",
+                "INSERT INTO stepwell_gap VALUES (?1, ?2, 'log', ?3, ?4, ?5, 0, 0, ?6, NULL)",
                 params![
                     run_id,
                     writer.to_string(),
@@ -354,7 +354,7 @@ impl<'c> Applier<'c> {
         }
         for gap in &facts.gaps {
             self.run(
-                "INSERT INTO stepwell_gap VALUES (?1, ?2, 'event', ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO stepwell_gap VALUES (?1, ?2, 'event', ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 params![
                     run_id,
                     gap.writer.to_string(),
@@ -364,6 +364,7 @@ impl<'c> Applier<'c> {
                     gap.what.ring,
                     clamp(gap.what.records),
                     gap.what.detail,
+                    gap.what.records_max.map(clamp),
                 ],
             )?;
         }

@@ -11,11 +11,11 @@ use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 
 use super::ids::ID_BITS;
 use crate::error::{Error, Result};
-use crate::fsutil::sync_folder;
 use crate::layout::{Layout, TEMP_PREFIX};
+use crate::storage::{Disk, sync_folder};
 
 /// Version of the catalog's tables, in `PRAGMA user_version`.
-pub(super) const CATALOG_VERSION: i64 = 1;
+pub(super) const CATALOG_VERSION: i64 = 2;
 /// `PRAGMA application_id`: "Swel".
 pub(super) const APPLICATION_ID: i64 = 0x5377_656C;
 /// How long a connection waits for another process's transaction.
@@ -31,7 +31,8 @@ const WAL_PAGES: u32 = 4_096;
 /// 2 MB, building a catalog of 10,000 runs spends its time writing pages and reading them again.
 const CACHE_KIB: u32 = 64 << 10;
 
-const MIGRATIONS: [&str; CATALOG_VERSION as usize] = [include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; CATALOG_VERSION as usize] =
+    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_gap_bounds.sql")];
 
 /// The catalog of one store, for one thread at a time.
 #[derive(Debug)]
@@ -250,7 +251,7 @@ pub(super) fn place_file(temp: &Path, path: &Path) -> Result<()> {
         }
     }
     std::fs::rename(temp, path).map_err(Error::io("create the catalog", path))?;
-    sync_folder(folder_of(path))
+    sync_folder(&Disk, folder_of(path))
 }
 
 /// Holds off other processes that create or replace the catalog. Where folders cannot be locked, the gap in which two of
@@ -335,7 +336,8 @@ fn check_version(connection: &Connection, path: &Path) -> Result<()> {
         return Err(Error::NewerFormat { path: path.to_owned(), found, supported: CATALOG_VERSION as u32 });
     }
     if version < CATALOG_VERSION {
-        let fault = format!("its version {version} was never released; run `stepwell reindex` to rebuild it");
+        // An index is not migrated but built anew: that is as fast, and one way less to be wrong.
+        let fault = format!("it is of the older version {version}; `stepwell reindex` rebuilds it");
         return Err(Error::Damaged { path: path.to_owned(), fault });
     }
     Ok(())

@@ -264,7 +264,7 @@ impl CatalogSnapshot {
     /// As [`CatalogSnapshot::runs`].
     pub fn gaps(&self) -> Result<Vec<GapInfo>> {
         let mut gaps = self.rows(
-            "SELECT run_id, writer, time, kind, ring, records, detail FROM stepwell_gap
+            "SELECT run_id, writer, time, kind, ring, records, detail, records_max FROM stepwell_gap
              ORDER BY run_id, writer, time, origin, position",
             |row| {
                 Ok(GapInfo {
@@ -275,6 +275,7 @@ impl CatalogSnapshot {
                         kind: gap_kind(row, 3)?,
                         ring: row.get(4)?,
                         records: unsigned(row, 5)?,
+                        records_max: row.get::<_, Option<i64>>(7)?.and_then(|most| u64::try_from(most).ok()),
                         detail: row.get(6)?,
                     },
                 })

@@ -312,7 +312,7 @@ fn has_changed(layout: &Layout, run_id: RunId, known: &[KnownLog]) -> Result<boo
             return Ok(true);
         }
         // A line that was cut off may have been replaced by others of the same length.
-        if log.complete_bytes != log.bytes && clamp(read_log(&path)?.complete_bytes) != log.complete_bytes {
+        if log.complete_bytes != log.bytes && clamp(read_log(layout, &path)?.complete_bytes) != log.complete_bytes {
             return Ok(true);
         }
     }
@@ -333,7 +333,7 @@ fn read_run(layout: &Layout, run_id: RunId, ids: Ids) -> Result<Option<RunDigest
     let Some(writers) = found(writers_of(layout, run_id))? else { return Ok(None) };
     let mut logs: Vec<(WriterId, LogContents)> = Vec::with_capacity(writers.len());
     for writer in writers {
-        logs.extend(found(read_log(&layout.events(run_id, writer)))?.map(|log| (writer, log)));
+        logs.extend(found(read_log(layout, &layout.events(run_id, writer)))?.map(|log| (writer, log)));
     }
     Ok(Some(digest(run_id, logs, ids)))
 }

@@ -100,7 +100,7 @@ fn samples(full: bool) -> Vec<Event> {
         Event::ExecutionMetrics { name: "n".into(), metrics: values },
         Event::Segments(Box::new(SegmentsEvent { segments: vec![segment()], watermarks })),
         Event::MetricsCommitted(commit),
-        Event::Gap(GapEvent { kind: GapKind::RingFull, ring: 0, records: 1, detail }),
+        Event::Gap(GapEvent { kind: GapKind::RingFull, ring: 0, records: 1, records_max: full.then_some(2), detail }),
         Event::Recovered { host: "h".into(), pid: 1, rows: 1 },
         Event::WriterFinished { state: FinishState::Finished, rows: 1, waits: 0, drops: 0 },
     ];
@@ -155,11 +155,16 @@ fn lines_and_kinds_are_as_said() {
         GapKind::MissingSlots,
         GapKind::UndefinedMetric,
         GapKind::DamagedEvent,
+        GapKind::CutJournal,
+        GapKind::LostJournal,
+        GapKind::MachineDown,
+        GapKind::DamagedSegment,
     ];
     // A kind that is added to the enum does not compile here until it has a place in the list above.
     let name = |kind: GapKind| match kind {
         GapKind::RingFull | GapKind::DamagedSlot | GapKind::MissingSlots => kind.as_str(),
-        GapKind::UndefinedMetric | GapKind::DamagedEvent => kind.as_str(),
+        GapKind::UndefinedMetric | GapKind::DamagedEvent | GapKind::DamagedSegment => kind.as_str(),
+        GapKind::CutJournal | GapKind::LostJournal | GapKind::MachineDown => kind.as_str(),
     };
     let listed: Vec<String> = table("gap kinds").into_iter().map(|mut row| row.swap_remove(0)).collect();
     assert_eq!(listed, kinds.map(name));

@@ -1,20 +1,20 @@
 //! A journal being written: creation, definitions, sealing of blocks, syncing.
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::fsutil::remove_file;
+use crate::fail_point;
 use crate::journal::definitions;
 use crate::journal::header::{
-    BLOCK_ENTRY_BYTES, BLOCK_SLOTS, DROPS_OFFSET, Geometry, Header, SYNCED_OFFSET, WAITS_OFFSET,
+    BLOCK_ENTRY_BYTES, BLOCK_SLOTS, COPY_OFFSET, DROPS_OFFSET, Geometry, Header, SYNCED_OFFSET, WAITS_OFFSET,
 };
 use crate::journal::mapping::Mapping;
 use crate::layout::TEMP_PREFIX;
 use crate::ring::{RECORD_BYTES, SlotArray};
+use crate::storage::{Storage, StorageFile, remove_file};
 
 /// The journal of one ring, mapped.
 pub(crate) struct JournalFile {
@@ -22,33 +22,34 @@ pub(crate) struct JournalFile {
     path: PathBuf,
     mapping: Arc<Mapping>,
     // The descriptor stays open from before the first store, so that an error of the kernel's writeback reaches us.
-    _file: File,
+    file: Box<dyn StorageFile>,
     /// Bytes of definitions written; the producer moves it.
     definitions_used: AtomicU64,
 }
 
 impl JournalFile {
     /// Creates the journal at `path`: reserved in full, header written, and only then given its name.
-    pub(crate) fn create(path: &Path, header: Header) -> Result<Self> {
+    pub(crate) fn create(storage: &dyn Storage, path: &Path, header: Header) -> Result<Self> {
         let temp = path.with_file_name(format!("{TEMP_PREFIX}{}", header.ring));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&temp)
-            .map_err(Error::io("create the journal", path))?;
-        let mapping = Mapping::create(&file, path, header.geometry.file_bytes()).and_then(|mapping| {
+        fail_point::reach("journal.create.begin");
+        let file = storage.create_new(&temp).map_err(Error::io("create the journal", path))?;
+        let mapped = file.map(header.geometry.file_bytes()).map_err(Error::io("reserve and map the journal", path));
+        let mapping = mapped.and_then(|region| {
+            let mapping = Mapping::new(region);
             mapping.write(0, &header.encode());
+            mapping.write(COPY_OFFSET, &header.encode());
+            fail_point::reach("journal.create.written");
             // A link, unlike a rename, never takes the place of a journal that is there.
-            std::fs::hard_link(&temp, path).map_err(Error::io("create the journal", path))?;
+            storage.link(&temp, path).map_err(Error::io("create the journal", path))?;
             Ok(mapping)
         });
-        let _ = remove_file(&temp);
+        let _ = remove_file(storage, &temp);
         let mapping = mapping?;
+        fail_point::reach("journal.create.end");
         Ok(Self {
             path: path.to_owned(),
             mapping: Arc::new(mapping),
-            _file: file,
+            file,
             definitions_used: AtomicU64::new(0),
             header,
         })
@@ -93,8 +94,10 @@ impl JournalFile {
         if used + bytes.len() as u64 + 8 > self.geometry().definitions_bytes {
             return false;
         }
+        fail_point::reach("journal.define.begin");
         self.mapping.write(self.geometry().definitions_offset() + used as usize, &bytes);
         self.definitions_used.store(used + bytes.len() as u64, Ordering::Release);
+        fail_point::reach("journal.define.end");
         true
     }
 
@@ -127,6 +130,7 @@ impl JournalFile {
 
     /// Writes the block table's entry of a full block: its checksum covers all its slots.
     pub(crate) fn seal_block(&self, first_index: u64) {
+        fail_point::reach("seal.begin");
         let (offset, bytes) = self.slot_range(first_index, BLOCK_SLOTS);
         let crc = self.mapping.crc(offset, bytes);
         let mut entry = [0; BLOCK_ENTRY_BYTES];
@@ -135,22 +139,22 @@ impl JournalFile {
         entry[12..].copy_from_slice(&(BLOCK_SLOTS as u32).to_le_bytes());
         let block = first_index / BLOCK_SLOTS % self.geometry().blocks();
         self.mapping.write(self.geometry().table_offset() + block as usize * BLOCK_ENTRY_BYTES, &entry);
+        fail_point::reach("seal.end");
     }
 
-    /// Syncs what describes the slots, then the slots from `from` to `to`, to the device.
+    /// Syncs what describes the slots, then the slots from `from` to `to`, to the device. The caller says with
+    /// [`JournalFile::synced`] that they are safe once all that is needed to read them is.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
         let used = self.definitions_used.load(Ordering::Acquire) as usize;
         self.mapping.sync(0, self.geometry().definitions_offset() + used)?;
         self.for_parts(from, to, |index, count| {
             let (offset, bytes) = self.slot_range(index, count);
             self.mapping.sync(offset, bytes)
-        })?;
-        self.synced().store(to, Ordering::Release);
-        Ok(())
+        })
     }
 
     /// Removes the file; its rows are in segments.
-    pub(crate) fn remove(&self) -> Result<()> {
-        remove_file(&self.path)
+    pub(crate) fn remove(&self, storage: &dyn Storage) -> Result<()> {
+        remove_file(storage, &self.path)
     }
 }

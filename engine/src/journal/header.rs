@@ -18,6 +18,8 @@ pub(crate) const FIXED_BYTES: usize = 96;
 pub(crate) const BLOCK_SLOTS: u64 = 2048;
 /// Bytes of one entry of the block table: first index of the block, CRC-32C, number of slots.
 pub(crate) const BLOCK_ENTRY_BYTES: usize = 16;
+/// Offset of a second copy of the fixed part, in another sector: one damaged byte must not cost a whole journal.
+pub(crate) const COPY_OFFSET: usize = 3072;
 /// Offset of the counter of calls that waited.
 pub(crate) const WAITS_OFFSET: usize = 1024;
 /// Offset of the counter of dropped records.
@@ -97,8 +99,18 @@ impl Header {
         bytes
     }
 
-    /// Reads a header; `file_bytes` is the length of the file it was read from.
-    pub(crate) fn decode(bytes: &[u8], file_bytes: u64, path: &Path) -> Result<Self> {
+    /// Reads the header from the first page of a journal; from its copy when the first one is damaged.
+    pub(crate) fn decode_page(page: &[u8], path: &Path) -> Result<Self> {
+        let copy = page.get(COPY_OFFSET..).unwrap_or_default();
+        match Self::decode(page, path) {
+            Err(Error::Damaged { path: at, fault }) => {
+                Self::decode(copy, path).map_err(|_| Error::Damaged { path: at, fault })
+            }
+            other => other,
+        }
+    }
+
+    fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |fault: &str| Error::Damaged { path: path.to_owned(), fault: fault.to_owned() };
         let bytes: &[u8; FIXED_BYTES] =
             bytes.first_chunk().ok_or_else(|| damaged("it is shorter than a journal header"))?;
@@ -106,10 +118,12 @@ impl Header {
             return Err(damaged("it does not begin like a journal"));
         }
         let found = u32_at(bytes, 8);
-        if found > JOURNAL_FORMAT {
+        let whole = u32_at(bytes, FIXED_BYTES - 4) == crc32c::crc32c(&bytes[..FIXED_BYTES - 4]);
+        // A newer format may keep its checksum elsewhere; a version that is far off is damage.
+        if found > JOURNAL_FORMAT && (whole || found < 1 << 16) {
             return Err(Error::NewerFormat { path: path.to_owned(), found, supported: JOURNAL_FORMAT });
         }
-        if u32_at(bytes, FIXED_BYTES - 4) != crc32c::crc32c(&bytes[..FIXED_BYTES - 4]) {
+        if !whole {
             return Err(damaged("the checksum of its header does not match"));
         }
         let geometry = Geometry { capacity: u64_at(bytes, 48), definitions_bytes: u64_at(bytes, 56) };
@@ -119,9 +133,6 @@ impl Header {
             && geometry.definitions_bytes <= 1 << 32;
         if !sound {
             return Err(damaged("its geometry is not possible"));
-        }
-        if geometry.file_bytes() != file_bytes {
-            return Err(damaged("it is longer or shorter than its header says"));
         }
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&bytes[16..32]);
@@ -170,26 +181,40 @@ mod tests {
     #[test]
     fn headers_round_trip() {
         let header = header();
-        let decoded = Header::decode(&header.encode(), header.geometry.file_bytes(), Path::new("0.journal"));
+        let decoded = Header::decode(&header.encode(), Path::new("0.journal"));
         assert_eq!(decoded.expect("decodes"), header);
+    }
+
+    #[test]
+    fn the_copy_stands_in_for_a_damaged_header() {
+        let header = header();
+        let mut page = vec![0; HEADER_BYTES];
+        page[..FIXED_BYTES].copy_from_slice(&header.encode());
+        page[COPY_OFFSET..COPY_OFFSET + FIXED_BYTES].copy_from_slice(&header.encode());
+        for index in 0..FIXED_BYTES {
+            let mut damaged = page.clone();
+            damaged[index] ^= 0x80;
+            if (8..12).contains(&index) && Header::decode_page(&damaged, Path::new("x")).is_err() {
+                continue; // It reads as a newer version.
+            }
+            assert_eq!(Header::decode_page(&damaged, Path::new("x")).expect("the copy"), header, "byte {index}");
+        }
     }
 
     #[test]
     fn damage_and_newer_versions_are_refused() {
         let header = header();
         let bytes = header.encode();
-        let file_bytes = header.geometry.file_bytes();
         for index in 0..bytes.len() {
             let mut damaged = bytes;
             damaged[index] ^= 0x80;
-            assert!(Header::decode(&damaged, file_bytes, Path::new("x")).is_err(), "byte {index}");
-            assert!(Header::decode(&bytes[..index], file_bytes, Path::new("x")).is_err(), "cut at {index}");
+            assert!(Header::decode(&damaged, Path::new("x")).is_err(), "byte {index}");
+            assert!(Header::decode(&bytes[..index], Path::new("x")).is_err(), "cut at {index}");
         }
-        assert!(Header::decode(&bytes, file_bytes - 1, Path::new("x")).is_err());
         let mut newer = bytes;
         newer[8] = 2;
         assert!(matches!(
-            Header::decode(&newer, file_bytes, Path::new("x")),
+            Header::decode(&newer, Path::new("x")),
             Err(Error::NewerFormat { found: 2, supported: 1, .. })
         ));
     }

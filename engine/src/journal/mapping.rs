@@ -1,43 +1,36 @@
-//! The only place that maps a file.
+//! The memory of a journal: what is stored to it is in the file.
 //!
 //! Invariants:
 //!
-//! 1. `map` covers `len` bytes of a file that was reserved in full (`fallocate`), so that storing to any page cannot
-//!    fail for want of space.
+//! 1. The region covers `len` bytes of a file that was reserved in full, so that storing to any page cannot fail for want
+//!    of space; it stays where it is for as long as the mapping lives.
 //! 2. Memory of the mapping is only reached through atomics, through `write` (whose callers own the range: the header
 //!    and definitions are written by the one producer under `&mut`), or through slots (`ring/slot.rs`).
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
-use memmap2::{MmapOptions, MmapRaw};
-
-use crate::error::{Error, Result};
+use crate::storage::Region;
 
 /// A shared, writable mapping of a whole file.
 pub(crate) struct Mapping {
-    map: MmapRaw,
+    region: Box<dyn Region>,
 }
 
 impl Mapping {
-    /// Reserves `bytes` for an empty file and maps them.
-    pub(crate) fn create(file: &File, path: &Path, bytes: u64) -> Result<Self> {
-        reserve(file, bytes).map_err(Error::io("reserve room for the journal", path))?;
-        let map = MmapOptions::new().len(bytes as usize).map_raw(file).map_err(Error::io("map the journal", path))?;
-        Ok(Self { map })
+    pub(crate) fn new(region: Box<dyn Region>) -> Self {
+        Self { region }
     }
 
     /// Pointer to `bytes` bytes at `offset`, checked against the mapping and `align`.
     pub(crate) fn pointer(&self, offset: usize, bytes: usize, align: usize) -> NonNull<u8> {
         self.check(offset, bytes);
         // SAFETY: the range was just checked to be inside the mapping.
-        let pointer = unsafe { self.map.as_mut_ptr().add(offset) };
-        assert_eq!(pointer.addr() % align, 0);
-        NonNull::new(pointer).unwrap_or_else(|| unreachable!("a mapping does not start at address 0"))
+        let pointer = unsafe { self.region.base().add(offset) };
+        assert_eq!(pointer.addr().get() % align, 0);
+        pointer
     }
 
     /// A counter in the header.
@@ -65,46 +58,35 @@ impl Mapping {
     /// Syncs a range to the device; rounds out to whole pages.
     pub(crate) fn sync(&self, offset: usize, bytes: usize) -> io::Result<()> {
         self.check(offset, bytes);
-        if bytes == 0 { Ok(()) } else { self.map.flush_range(offset, bytes) }
+        if bytes == 0 { Ok(()) } else { self.region.sync(offset, bytes) }
     }
 
     /// Makes the pages of a range present and writable, so that storing to them takes no page fault. Best effort.
     pub(crate) fn populate(&self, offset: usize, bytes: usize) {
         self.check(offset, bytes);
-        #[cfg(target_os = "linux")]
-        {
-            let start = offset & !4095;
-            // SAFETY: populating changes no content; the range is inside the mapping, which starts at a page.
-            let _ = unsafe {
-                rustix::mm::madvise(
-                    self.map.as_mut_ptr().add(start).cast(),
-                    offset + bytes - start,
-                    rustix::mm::Advice::LinuxPopulateWrite,
-                )
-            };
-        }
+        self.region.populate(offset, bytes);
     }
 
     fn check(&self, offset: usize, bytes: usize) {
-        assert!(offset.checked_add(bytes).is_some_and(|end| end <= self.map.len()));
+        assert!(offset.checked_add(bytes).is_some_and(|end| end <= self.region.len()));
     }
 }
 
-/// Reserves room so that later stores cannot meet a full disk; writes zeros where the file system cannot reserve.
-fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+/// Makes the pages of a range of mapped memory present and writable. The caller has checked the range against the mapping
+/// that starts at `base`.
+pub(crate) fn populate(base: NonNull<u8>, offset: usize, bytes: usize) {
     #[cfg(target_os = "linux")]
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        Ok(()) => return Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-        Err(errno) => return Err(errno.into()),
+    {
+        let start = offset & !4095;
+        // SAFETY: populating changes no content; the range is inside the mapping, which starts at a page.
+        let _ = unsafe {
+            rustix::mm::madvise(
+                base.add(start).as_ptr().cast(),
+                offset + bytes - start,
+                rustix::mm::Advice::LinuxPopulateWrite,
+            )
+        };
     }
-    let zeros = vec![0_u8; 1 << 16];
-    let mut left = bytes;
-    let mut writer = file;
-    while left > 0 {
-        let chunk = left.min(zeros.len() as u64);
-        io::Write::write_all(&mut writer, &zeros[..chunk as usize])?;
-        left -= chunk;
-    }
-    Ok(())
+    #[cfg(not(target_os = "linux"))]
+    let _ = (base, offset, bytes);
 }

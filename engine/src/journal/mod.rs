@@ -18,5 +18,5 @@ mod reader;
 pub(crate) use definitions::{Definition, encode as encode_definition};
 pub(crate) use file::JournalFile;
 pub(crate) use header::{BLOCK_SLOTS, Geometry, Header};
-pub(crate) use mapping::Mapping;
+pub(crate) use mapping::{Mapping, populate};
 pub(crate) use reader::{JournalImage, Scan};

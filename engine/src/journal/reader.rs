@@ -3,16 +3,15 @@
 //! System calls read the page cache that the writer's mapping shares, so a record is visible the moment its call
 //! returned; a file truncated under the reader is an error here, where a mapping would be a signal.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::ids::{RunId, WriterId};
 use crate::journal::definitions::{self, Definition};
-use crate::journal::header::{DROPS_OFFSET, FIXED_BYTES, Header, u64_at};
+use crate::journal::header::{DROPS_OFFSET, HEADER_BYTES, Header, SYNCED_OFFSET, WAITS_OFFSET, u64_at};
 use crate::layout::Layout;
 use crate::ring::{RECORD_BYTES, Record, SlotContent};
+use crate::storage::{Storage, StorageFile, read_up_to};
 
 /// Laps that are looked back to tell a stale slot from a damaged one.
 const OLDER_LAPS_MAX: u64 = 1024;
@@ -25,8 +24,13 @@ pub(crate) struct JournalImage {
     pub definitions: Vec<Definition>,
     /// Records dropped because the ring was full.
     pub drops: u64,
+    /// Calls that waited for room.
+    pub waits: u64,
+    /// First index that is not known to be on the device.
+    pub synced: u64,
     path: PathBuf,
-    file: File,
+    file_bytes: u64,
+    file: Box<dyn StorageFile>,
 }
 
 /// Records found by a scan, and what was not a record.
@@ -38,6 +42,8 @@ pub(crate) struct Scan {
     pub damaged: u64,
     /// Empty slots in front of the last record: pages that a power cut lost.
     pub missing: u64,
+    /// Slots that the file is too short for: it was cut off. They may have held records.
+    pub cut_off: u64,
     /// First index behind the last record.
     pub end: u64,
 }
@@ -49,7 +55,7 @@ impl JournalImage {
     /// [`Error::Io`], [`Error::NewerFormat`]; [`Error::Damaged`], also when the file is a copy of another ring's journal.
     pub(crate) fn open_ring(layout: &Layout, run: RunId, writer: WriterId, ring: u32) -> Result<Option<Self>> {
         let path = layout.journal(run, writer, ring);
-        let image = Self::open(&path)?;
+        let image = Self::open(layout.storage(), &path)?;
         if image
             .as_ref()
             .is_some_and(|image| (image.header.run, image.header.writer, image.header.ring) != (run, writer, ring))
@@ -59,19 +65,26 @@ impl JournalImage {
         Ok(image)
     }
 
-    fn open(path: &Path) -> Result<Option<Self>> {
-        let file = match File::open(path) {
+    fn open(storage: &dyn Storage, path: &Path) -> Result<Option<Self>> {
+        let file = match storage.open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open the journal", path)(error)),
         };
-        let file_bytes = file.metadata().map_err(Error::io("open the journal", path))?.len();
-        let mut head = vec![0; FIXED_BYTES.min(file_bytes as usize)];
-        file.read_exact_at(&mut head, 0).map_err(Error::io("read the journal", path))?;
-        let header = Header::decode(&head, file_bytes, path)?;
-        let mut drops = [0; 8];
-        file.read_exact_at(&mut drops, DROPS_OFFSET as u64).map_err(Error::io("read the journal", path))?;
-        let mut image = Self { definitions: Vec::new(), drops: u64_at(&drops, 0), path: path.to_owned(), file, header };
+        let file_bytes = file.len().map_err(Error::io("open the journal", path))?;
+        let mut page = vec![0; HEADER_BYTES];
+        let read = read_up_to(&*file, &mut page, 0).map_err(Error::io("read the journal", path))?;
+        let header = Header::decode_page(&page[..read], path)?;
+        let mut image = Self {
+            definitions: Vec::new(),
+            drops: u64_at(&page, DROPS_OFFSET),
+            waits: u64_at(&page, WAITS_OFFSET),
+            synced: u64_at(&page, SYNCED_OFFSET),
+            path: path.to_owned(),
+            file_bytes,
+            file,
+            header,
+        };
         image.read_definitions()?;
         Ok(Some(image))
     }
@@ -86,7 +99,8 @@ impl JournalImage {
             let from = bytes.len();
             bytes.resize((from + chunk).min(total), 0);
             let offset = (self.header.geometry.definitions_offset() + from) as u64;
-            self.file.read_exact_at(&mut bytes[from..], offset).map_err(Error::io("read the journal", &self.path))?;
+            // What a file that was cut off lacks reads as zeros, the end of the definitions.
+            read_up_to(&*self.file, &mut bytes[from..], offset).map_err(Error::io("read the journal", &self.path))?;
             if bytes.ends_with(&[0; 64]) {
                 break;
             }
@@ -115,7 +129,7 @@ impl JournalImage {
 
     /// Reads every record from index `from` on, those behind holes included: what a dead writer left.
     pub(crate) fn scan_dead(&self, from: u64) -> Result<Scan> {
-        let mut scan = Scan { end: from, ..Scan::default() };
+        let mut scan = Scan { end: from, cut_off: self.slots_cut_off(), ..Scan::default() };
         let mut empty = 0;
         self.for_slots(from, from + self.header.geometry.capacity, |index, words| {
             match self.content(words, index) {
@@ -146,6 +160,13 @@ impl JournalImage {
         laps.into_iter().any(|older| matches!(self.content(words, older), SlotContent::Valid(_)))
     }
 
+    /// Slots that the file is too short for, in part or whole.
+    fn slots_cut_off(&self) -> u64 {
+        let geometry = &self.header.geometry;
+        let slots = self.file_bytes.saturating_sub(geometry.slots_offset() as u64) / RECORD_BYTES as u64;
+        geometry.capacity.saturating_sub(slots)
+    }
+
     fn slot_offset(&self, index: u64) -> u64 {
         let slot = index % self.header.geometry.capacity;
         self.header.geometry.slots_offset() as u64 + slot * RECORD_BYTES as u64
@@ -158,9 +179,10 @@ impl JournalImage {
         while index < to {
             let count = CHUNK_SLOTS.min(to - index).min(capacity - index % capacity);
             let chunk = &mut bytes[..count as usize * RECORD_BYTES];
-            self.file
-                .read_exact_at(chunk, self.slot_offset(index))
+            let read = read_up_to(&*self.file, chunk, self.slot_offset(index))
                 .map_err(Error::io("read the journal", &self.path))?;
+            // What a file that was cut off lacks reads as empty slots; `slots_cut_off` counts them.
+            chunk[read..].fill(0);
             for slot in chunk.chunks_exact(RECORD_BYTES) {
                 if !visit(index, words(slot)) {
                     return Ok(());

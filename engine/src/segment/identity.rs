@@ -8,23 +8,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int32Type;
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::file::reader::{ChunkReader, Length};
 
 use crate::batch::{MetricColumns, NamedRows, columns_of};
 use crate::error::{Error, Result};
 use crate::ids::{ContentHash, WriterId};
-use crate::segment::check_format;
+use crate::layout::Layout;
+use crate::segment::{SegmentSource, check_format};
 
 const HEAD: &[u8] = b"stepwell metrics artifact 1\n";
 /// Rows read at once from each of the segments that are merged.
@@ -91,9 +87,9 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Parquet`] when a segment cannot be read.
-    pub(crate) fn digest(&self, writer: WriterId, segments: &[PathBuf]) -> Result<ContentHash> {
+    pub(crate) fn digest(&self, layout: &Layout, writer: WriterId, segments: &[PathBuf]) -> Result<ContentHash> {
         if self.metrics.values().any(|stream| stream.out_of_order) {
-            return Ok(merged(segments)?.in_order_digest(writer));
+            return Ok(merged(layout, segments)?.in_order_digest(writer));
         }
         Ok(self.in_order_digest(writer))
     }
@@ -113,19 +109,23 @@ impl Identity {
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Parquet`].
-pub(crate) fn identity_of_segments(writer: WriterId, segments: &[PathBuf]) -> Result<(u64, ContentHash)> {
-    let mut identity = one_after_another(segments)?;
+pub(crate) fn identity_of_segments(
+    layout: &Layout,
+    writer: WriterId,
+    segments: &[PathBuf],
+) -> Result<(u64, ContentHash)> {
+    let mut identity = one_after_another(layout, segments)?;
     if identity.metrics.values().any(|stream| stream.out_of_order) {
-        identity = merged(segments)?;
+        identity = merged(layout, segments)?;
     }
     Ok((identity.rows(), identity.in_order_digest(writer)))
 }
 
 /// Adds segments in the order in which they were written, with one file open at a time.
-fn one_after_another(segments: &[PathBuf]) -> Result<Identity> {
+fn one_after_another(layout: &Layout, segments: &[PathBuf]) -> Result<Identity> {
     let mut identity = Identity::default();
     for path in segments {
-        let mut cursor = Cursor::open(path)?;
+        let mut cursor = Cursor::open(layout, path)?;
         while let Some(metric) = cursor.metric().map(str::to_owned) {
             let mut part = MetricColumns::default();
             while cursor.metric() == Some(&metric) && part.len() < MERGE_ROWS {
@@ -139,8 +139,8 @@ fn one_after_another(segments: &[PathBuf]) -> Result<Identity> {
 }
 
 /// Merges sorted segments into the streams of their metrics.
-fn merged(segments: &[PathBuf]) -> Result<Identity> {
-    let mut cursors = segments.iter().map(|path| Cursor::open(path)).collect::<Result<Vec<_>>>()?;
+fn merged(layout: &Layout, segments: &[PathBuf]) -> Result<Identity> {
+    let mut cursors = segments.iter().map(|path| Cursor::open(layout, path)).collect::<Result<Vec<_>>>()?;
     let mut identity = Identity::default();
     // The metric that comes first in any segment is complete before the next one begins.
     while let Some(metric) = cursors.iter().filter_map(Cursor::metric).min().map(str::to_owned) {
@@ -184,9 +184,9 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn open(path: &Path) -> Result<Self> {
+    fn open(layout: &Layout, path: &Path) -> Result<Self> {
         let parquet = |source| Error::Parquet { action: "read", path: path.to_owned(), source };
-        let file = PathReader::of(path).map_err(Error::io("open the segment", path))?;
+        let file = SegmentSource::open(layout, path).map_err(Error::io("open the segment", path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
         check_format(builder.metadata(), path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["metric", "step", "time", "value", "seq"]);
@@ -237,40 +237,6 @@ impl Cursor {
             })?;
         }
         Ok(())
-    }
-}
-
-/// A file that is opened anew for each part that is read: a merge of thousands of segments keeps no descriptor.
-struct PathReader {
-    path: PathBuf,
-    bytes: u64,
-}
-
-impl PathReader {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { path: path.to_owned(), bytes: std::fs::metadata(path)?.len() })
-    }
-}
-
-impl Length for PathReader {
-    fn len(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl ChunkReader for PathReader {
-    type T = BufReader<File>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(BufReader::new(file))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let mut bytes = vec![0; length];
-        File::open(&self.path)?.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
     }
 }
 

@@ -1,11 +1,13 @@
 //! Segments: immutable Parquet files, named by their hash, and the identity of what they hold.
 
 mod identity;
+mod source;
 mod text_column;
 mod writer;
 
 pub(crate) use identity::{Identity, identity_of_segments};
-pub(crate) use writer::{PendingSegment, SegmentContext, write_segment};
+pub(crate) use source::SegmentSource;
+pub(crate) use writer::{SegmentContext, write_segment};
 
 use std::path::Path;
 

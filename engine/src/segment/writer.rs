@@ -1,6 +1,5 @@
 //! Writing a segment: Parquet with fixed encodings, BLAKE3 on the way, published by rename.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,12 +15,13 @@ use parquet::schema::types::ColumnPath;
 use crate::batch::{NamedRows, segment_schema};
 use crate::error::{Error, Result};
 use crate::events::{SegmentRecord, WriterStarted};
-use crate::fsutil::{create_folder, publish, remove_file};
+use crate::fail_point;
 use crate::ids::ContentHash;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::names::MetricsName;
 use crate::segment::text_column::{self, TextRuns};
 use crate::segment::{FORMAT_KEY, METRICS_KEY, METRICS_NAME_KEY, SEGMENT_FORMAT};
+use crate::storage::{StorageFile, create_folder, publish, remove_file};
 
 /// Whose segments are written, and where.
 pub(crate) struct SegmentContext<'a> {
@@ -39,14 +39,15 @@ pub(crate) struct PendingSegment {
 
 impl PendingSegment {
     /// Gives the segment its name and syncs the folder.
-    pub(crate) fn publish(self) -> Result<SegmentRecord> {
-        publish(&self.temp, &self.target)?;
+    pub(crate) fn publish(self, layout: &Layout) -> Result<SegmentRecord> {
+        publish(layout.storage(), &self.temp, &self.target)?;
+        fail_point::reach("segment.published");
         Ok(self.record)
     }
 
     /// Removes the temporary file.
-    pub(crate) fn discard(self) {
-        let _ = remove_file(&self.temp);
+    pub(crate) fn discard(self, layout: &Layout) {
+        let _ = remove_file(layout.storage(), &self.temp);
     }
 }
 
@@ -57,12 +58,12 @@ impl PendingSegment {
 pub(crate) fn write_segment(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> Result<PendingSegment> {
     let name = MetricsName::try_new(&rows.metrics_name)?;
     let folder = context.layout.segments(context.started.run_id, &name);
-    create_folder(&folder)?;
+    create_folder(context.layout.storage(), &folder)?;
     let temp = folder.join(format!("{TEMP_PREFIX}{}-{n}", context.started.writer));
     let (blake3, bytes) = match write_file(context, n, rows, &temp) {
         Ok(written) => written,
         Err(error) => {
-            let _ = remove_file(&temp);
+            let _ = remove_file(context.layout.storage(), &temp);
             return Err(error);
         }
     };
@@ -83,12 +84,8 @@ pub(crate) fn write_segment(context: &SegmentContext<'_>, n: u64, rows: &NamedRo
 }
 
 fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedRows, temp: &Path) -> Result<(ContentHash, u64)> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(temp)
-        .map_err(Error::io("create the segment", temp))?;
+    let file = context.layout.storage().create(temp).map_err(Error::io("create the segment", temp))?;
+    fail_point::reach("segment.create");
     let parquet = |source: ParquetError| match source {
         // An error of the file below is ours to tell, a full disk above all.
         ParquetError::External(cause) => match cause.downcast::<io::Error>() {
@@ -102,7 +99,9 @@ fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedRows, temp: &Pat
     let hashing = HashingFile { file, hasher: blake3::Hasher::new(), bytes: 0 };
     let properties = properties(context, n, rows);
     let hashing = encode(hashing, context, rows, properties).map_err(parquet)?;
-    hashing.file.sync_all().map_err(|source| Error::SyncFailed { path: temp.to_owned(), source })?;
+    fail_point::reach("segment.written");
+    hashing.file.sync().map_err(|source| Error::SyncFailed { path: temp.to_owned(), source })?;
+    fail_point::reach("segment.synced");
     Ok((hashing.hasher.finalize().into(), hashing.bytes))
 }
 
@@ -195,20 +194,20 @@ fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> Vec<KeyValu
 }
 
 struct HashingFile {
-    file: File,
+    file: Box<dyn StorageFile>,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl Write for HashingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.file.append(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.bytes += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::Durability;
 use crate::events::{Event, FinishState, GapEvent, MetricsCommitted};
+use crate::fail_point;
 use crate::run::{MetricsArtifact, RunStats};
 use crate::writer::core::{FinishOutcome, WriterCore};
 use crate::writer::ring::Ring;
@@ -15,6 +16,7 @@ impl WriterCore {
     /// Publishes everything logged so far, and registers what was logged under `metrics_name` as an artifact.
     pub(crate) fn commit(&self, metrics_name: &str) -> Result<MetricsArtifact> {
         self.check_open()?;
+        fail_point::reach("commit.begin");
         let rings = self.rings();
         let mut sealing = self.sealing();
         self.write_segments(&mut sealing, &rings)?;
@@ -40,7 +42,7 @@ impl WriterCore {
         let artifact = MetricsArtifact {
             metrics_name: metrics_name.to_owned(),
             version: name.committed.as_ref().map_or(1, |(artifact, _)| artifact.version + 1),
-            identity: name.identity.digest(self.started.writer, &paths)?,
+            identity: name.identity.digest(&self.layout, self.started.writer, &paths)?,
             rows,
             run_id: self.started.run_id,
             writer: self.started.writer,
@@ -54,6 +56,7 @@ impl WriterCore {
         };
         self.append(Event::MetricsCommitted(event), durability)?;
         name.committed = Some((artifact.clone(), rows));
+        fail_point::reach("commit.end");
         Ok(artifact)
     }
 
@@ -85,6 +88,7 @@ impl WriterCore {
     /// The work of `finish`, after all handles and loggers were closed. What cannot be written stays in the journal, and
     /// becomes segments when the store is next opened; the warnings say so.
     pub(super) fn finish_closed(&self, state: FinishState) -> FinishOutcome {
+        fail_point::reach("finish.begin");
         let rings = self.rings();
         let mut sealing = self.sealing();
         let mut outcome = FinishOutcome { artifacts: Vec::new(), rows: 0, waits: 0, drops: 0, warnings: Vec::new() };
@@ -115,14 +119,17 @@ impl WriterCore {
         let settled = self.write_segments(&mut sealing, &rings).and_then(|()| self.register_all(&mut sealing));
         if settled.is_ok() && self.sync_log().is_ok() && self.all_committed(&sealing, &rings) {
             for ring in &rings {
-                let _ = ring.journal.remove();
+                let _ = ring.journal.remove(self.layout.storage());
+                fail_point::reach("finish.journals");
             }
-            let _ = std::fs::remove_dir(self.layout.journals(self.started.run_id, self.started.writer));
+            let _ =
+                self.layout.storage().remove_folder(&self.layout.journals(self.started.run_id, self.started.writer));
         }
         sealing.final_totals = Some(self.totals(&sealing, &rings));
         drop(sealing);
         self.drop_rings();
         self.release_log();
+        fail_point::reach("finish.end");
     }
 
     fn finish_steps(
@@ -149,6 +156,7 @@ impl WriterCore {
         }
         let end = Event::WriterFinished { state, rows: outcome.rows, waits: outcome.waits, drops: outcome.drops };
         self.append(end, Durability::Device)?;
+        fail_point::reach("finish.event");
         outcome.artifacts = registered?;
         Ok(())
     }

@@ -9,11 +9,11 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::event_log::{Durability, EventLog};
 use crate::events::{Event, FinishState, WriterStarted};
-use crate::fsutil::{create_folder_unsynced, sync_folder};
 use crate::journal::{Geometry, Header, JournalFile};
 use crate::layout::Layout;
 use crate::ring::RINGS_MAX;
 use crate::run::MetricsArtifact;
+use crate::storage::{create_folder_unsynced, sync_folder};
 use crate::writer::fork;
 use crate::writer::interner::Interner;
 use crate::writer::logger::{Logger, Metric, Row, WhenFull};
@@ -75,10 +75,11 @@ impl WriterCore {
     pub(crate) fn start(setup: WriterSetup) -> Result<Arc<Self>> {
         let WriterSetup { layout, config, started, when_full } = setup;
         let (run, writer) = (started.run_id, started.writer);
-        let log = EventLog::create(&layout.events(run, writer), Event::WriterStarted(Box::new(started.clone())))?;
+        let log =
+            EventLog::create(&layout, &layout.events(run, writer), Event::WriterStarted(Box::new(started.clone())))?;
         fork::register_log(log.file());
         // Synced by the sealer, with the first records: a start waits for no device.
-        create_folder_unsynced(&layout.journals(run, writer))?;
+        create_folder_unsynced(layout.storage(), &layout.journals(run, writer))?;
         let sealer = Sealer::of_process().map_err(Error::io("start the sealer thread for", layout.root()))?;
         let core = Arc::new(Self {
             tag: u64::from(NEXT_TAG.fetch_add(1, Ordering::Relaxed)) << 32,
@@ -193,7 +194,8 @@ impl WriterCore {
         let geometry = Geometry { capacity: self.config.ring_records, definitions_bytes: self.config.definition_bytes };
         let salt = crate::ids::random_u64();
         let header = Header { run, writer, ring: number, geometry, salt, created: wall_nanos() };
-        let ring = Ring::new(JournalFile::create(&self.layout.journal(run, writer, number), header)?);
+        let ring =
+            Ring::new(JournalFile::create(self.layout.storage(), &self.layout.journal(run, writer, number), header)?);
         fork::register_gate(&ring.gate);
         self.unsynced_names.store(true, Ordering::Release);
         Ok(ring)
@@ -238,7 +240,7 @@ impl WriterCore {
         if self.unsynced_names.swap(false, Ordering::AcqRel) {
             let run = self.started.run_id;
             let folders = [self.layout.journals(run, self.started.writer), self.layout.run(run), self.layout.runs()];
-            if let Err(error) = folders.iter().try_for_each(|folder| sync_folder(folder)) {
+            if let Err(error) = folders.iter().try_for_each(|folder| sync_folder(self.layout.storage(), folder)) {
                 self.unsynced_names.store(true, Ordering::Release);
                 return Err(error);
             }

@@ -8,11 +8,12 @@
 //! registry is whole in the child and nobody else has it locked.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use crate::ring::{Gate, GateState};
+use crate::storage::StorageFile;
 
 static GUARD: AtomicBool = AtomicBool::new(false);
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { gates: Vec::new(), logs: Vec::new() });
@@ -64,13 +65,15 @@ pub(crate) fn register_gate(gate: &Arc<Gate>) {
 }
 
 /// Has the descriptor of an event log let go in forked children.
-pub(crate) fn register_log(file: &impl AsRawFd) {
-    with_registry(|registry| registry.logs.push(file.as_raw_fd()));
+pub(crate) fn register_log(file: &dyn StorageFile) {
+    let Some(descriptor) = file.descriptor() else { return };
+    with_registry(|registry| registry.logs.push(descriptor));
 }
 
 /// Forgets the descriptor before it is closed.
-pub(crate) fn forget_log(file: &impl AsRawFd) {
-    with_registry(|registry| registry.logs.retain(|fd| *fd != file.as_raw_fd()));
+pub(crate) fn forget_log(file: &dyn StorageFile) {
+    let Some(descriptor) = file.descriptor() else { return };
+    with_registry(|registry| registry.logs.retain(|fd| *fd != descriptor));
 }
 
 extern "C" fn before() {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use crate::fail_point;
 use crate::journal::JournalFile;
 use crate::ring::{Gate, SlotArray, next_gate};
 
@@ -60,6 +61,7 @@ impl Ring {
     /// Clears the slots below `committed` and hands them back to the producer. Only the sealer calls it, after the rows
     /// below `committed` are in segments that the event log names.
     pub(crate) fn recycle(&self, committed: u64) {
+        fail_point::reach("recycle.begin");
         let mut from = self.tail.load(Ordering::Relaxed);
         while from < committed {
             let until_wrap = self.capacity() - from % self.capacity();
@@ -67,8 +69,10 @@ impl Ring {
             // Clearing also makes the pages present and writable again after they were synced.
             self.slots.clear(from, count);
             from += count;
+            fail_point::reach("recycle.middle");
         }
         self.tail.store(committed, Ordering::Release);
+        fail_point::reach("recycle.end");
     }
 
     /// First index from `from` on that holds no record yet.

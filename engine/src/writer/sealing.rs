@@ -10,10 +10,11 @@ use crate::batch::{Batcher, NamedRows};
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::Durability;
 use crate::events::{Event, GapEvent, GapKind, SegmentRecord, SegmentsEvent, Watermark};
-use crate::fsutil::remove_file;
+use crate::fail_point;
 use crate::journal::BLOCK_SLOTS;
 use crate::ring::SlotContent;
 use crate::segment::{Identity, SegmentContext, write_segment};
+use crate::storage::remove_file;
 use crate::writer::core::WriterCore;
 use crate::writer::ring::Ring;
 
@@ -155,7 +156,11 @@ impl WriterCore {
     /// Syncs the journals. With `now`, only what the seal deadline asks for: full blocks, and an open block whose first
     /// record has waited that long. Without, everything.
     fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) {
-        let mut failure = self.sync_names().err();
+        fail_point::reach("sync.begin");
+        // What names and describes the records goes first: a record counts as safe only when it can be found again.
+        let mut failure = self.sync_names().and_then(|()| self.sync_log()).err();
+        let can_be_found = failure.is_none();
+        fail_point::reach("sync.log");
         for ring in rings {
             let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
             let open_due = now.is_none_or(|now| {
@@ -168,16 +173,20 @@ impl WriterCore {
                 continue;
             }
             match ring.journal.sync(synced, to) {
-                Ok(()) => sealing.syncs += 1,
+                Ok(()) => {
+                    sealing.syncs += 1;
+                    if can_be_found {
+                        ring.journal.synced().store(to, Ordering::Release);
+                    }
+                }
                 Err(source) => {
                     progress.sync_failed = true;
                     failure = Some(Error::SyncFailed { path: ring.journal.path().to_owned(), source });
                 }
             }
+            fail_point::reach("sync.journal");
         }
-        if let Err(error) = self.sync_log() {
-            failure = Some(error);
-        }
+        fail_point::reach("sync.end");
         if let Some(error) = failure {
             sealing.keep_journal |= matches!(error, Error::SyncFailed { .. });
             sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
@@ -248,7 +257,7 @@ impl WriterCore {
         let event = SegmentsEvent { segments: records.clone(), watermarks: watermarks.clone() };
         if let Err(error) = self.append(Event::Segments(Box::new(event)), Durability::Process) {
             // The event is the commit point; without it the files are rubbish.
-            files.iter().for_each(|file| drop(remove_file(file)));
+            files.iter().for_each(|file| drop(remove_file(self.layout.storage(), file)));
             return Err(error);
         }
         sealing.rows_committed += rows;
@@ -270,17 +279,19 @@ impl WriterCore {
             match write_segment(&context, sealing.next_segment + offset as u64, batch) {
                 Ok(segment) => pending.push(segment),
                 Err(error) => {
-                    pending.into_iter().for_each(crate::segment::PendingSegment::discard);
+                    pending.into_iter().for_each(|segment| segment.discard(&self.layout));
                     return Err(error);
                 }
             }
         }
         let mut records: Vec<SegmentRecord> = Vec::new();
         for segment in pending {
-            match segment.publish() {
+            match segment.publish(&self.layout) {
                 Ok(record) => records.push(record),
                 Err(error) => {
-                    records.iter().for_each(|record| drop(remove_file(&self.path_of(&record.file))));
+                    records
+                        .iter()
+                        .for_each(|record| drop(remove_file(self.layout.storage(), &self.path_of(&record.file))));
                     return Err(error);
                 }
             }
@@ -309,7 +320,7 @@ impl WriterCore {
 
     fn tell_damage(&self, damaged: &[(u32, u64)], undefined: u64) -> Result<()> {
         let gap = |kind, ring, records, detail: &str| {
-            let gap = GapEvent { kind, ring, records, detail: detail.to_owned() };
+            let gap = GapEvent::exact(kind, ring, records, detail);
             self.append(Event::Gap(gap), Durability::Process)
         };
         for (ring, records) in damaged {

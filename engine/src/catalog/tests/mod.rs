@@ -200,7 +200,7 @@ fn committed(run: u128, version: u32) -> Event {
 }
 
 fn gap(records: u64) -> Event {
-    Event::Gap(GapEvent { kind: GapKind::RingFull, ring: 1, records, detail: "the ring was full".to_owned() })
+    Event::Gap(GapEvent::ring_full(1, records))
 }
 
 /// Logs that hold every event: two pipelines, shared artifacts, several writers, a run that died and was resumed.

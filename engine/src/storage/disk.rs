@@ -1,0 +1,232 @@
+//! The real file system.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::ptr::NonNull;
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::FlockOperation;
+
+use super::{Entry, LockKind, Region, Storage, StorageFile};
+
+/// The file system of the operating system.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Disk;
+
+/// What matters of a kind of file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileSystem {
+    /// Its name, as far as it is known.
+    pub name: &'static str,
+    /// A mapping of a file is not coherent, or storing to it may fail: across a network, or in user space.
+    pub is_remote: bool,
+}
+
+/// Magic numbers of statfs(2), with the names under which the file systems are known.
+#[cfg(target_os = "linux")]
+const REMOTE: [(u64, &str); 12] = [
+    (0x6969, "nfs"),
+    (0x517b, "smb"),
+    (0xfe53_4d42, "smb2"),
+    (0xff53_4d42, "cifs"),
+    (0x6573_5546, "fuse"),
+    (0x0bd0_0bd0, "lustre"),
+    (0x4750_4653, "gpfs"),
+    (0x0102_1997, "9p"),
+    (0x00c3_6400, "ceph"),
+    (0x5346_414f, "afs"),
+    (0x1983_0326, "beegfs"),
+    (0x6b41_4653, "kafs"),
+];
+
+#[cfg(target_os = "linux")]
+const LOCAL: [(u64, &str); 6] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x794c_7630, "overlayfs"),
+    (0x2fc1_2fc1, "zfs"),
+];
+
+impl FileSystem {
+    #[cfg(target_os = "linux")]
+    fn of(path: &Path) -> Self {
+        let unknown = Self { name: "unknown", is_remote: false };
+        let Ok(info) = rustix::fs::statfs(path) else { return unknown };
+        let magic = info.f_type as u64 & 0xffff_ffff;
+        let named = |table: &[(u64, &'static str)], is_remote| {
+            table.iter().find(|(known, _)| *known == magic).map(|(_, name)| Self { name, is_remote })
+        };
+        named(&REMOTE, true).or_else(|| named(&LOCAL, false)).unwrap_or(unknown)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of(_path: &Path) -> Self {
+        Self { name: "unknown", is_remote: false }
+    }
+}
+
+impl Storage for Disk {
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        // A journal is mapped, which needs a file that is open for writing and not for appending alone.
+        boxed(OpenOptions::new().read(true).append(true).create_new(true).open(path))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        boxed(OpenOptions::new().write(true).create(true).truncate(true).open(path))
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        boxed(OpenOptions::new().read(true).append(true).open(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        boxed(File::open(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // The kind is in the entry already; only a link has to be followed.
+            let is_folder = match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
+                kind => kind.is_ok_and(|kind| kind.is_dir()),
+            };
+            entries.push(Entry { name, is_folder });
+        }
+        Ok(entries)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn file_system(&self, path: &Path) -> FileSystem {
+        FileSystem::of(path)
+    }
+}
+
+fn boxed(file: io::Result<File>) -> io::Result<Box<dyn StorageFile>> {
+    file.map(|file| Box::new(file) as Box<dyn StorageFile>)
+}
+
+impl StorageFile for File {
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file = self;
+        file.write(bytes)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.metadata().map(|metadata| metadata.len())
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        File::set_len(self, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn try_lock(&self, kind: LockKind) -> io::Result<bool> {
+        let operation = match kind {
+            LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+            LockKind::Shared => FlockOperation::NonBlockingLockShared,
+        };
+        loop {
+            return match rustix::fs::flock(self, operation) {
+                Ok(()) => Ok(true),
+                Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        self.metadata().map(|metadata| metadata.nlink())
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Box<dyn Region>> {
+        reserve(self, bytes)?;
+        let map = MmapOptions::new().len(bytes as usize).map_raw(self)?;
+        Ok(Box::new(map))
+    }
+
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.as_raw_fd())
+    }
+}
+
+impl Region for MmapRaw {
+    fn base(&self) -> NonNull<u8> {
+        NonNull::new(self.as_mut_ptr()).unwrap_or_else(|| unreachable!("a mapping does not start at address 0"))
+    }
+
+    fn len(&self) -> usize {
+        MmapRaw::len(self)
+    }
+
+    fn sync(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        if bytes == 0 { Ok(()) } else { self.flush_range(offset, bytes) }
+    }
+
+    fn populate(&self, offset: usize, bytes: usize) {
+        crate::journal::populate(self.base(), offset, bytes);
+    }
+}
+
+/// Reserves room so that later stores cannot meet a full disk; writes zeros where the file system cannot reserve.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    loop {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let zeros = vec![0_u8; 1 << 16];
+    let mut left = bytes;
+    while left > 0 {
+        let chunk = left.min(zeros.len() as u64);
+        super::append_all(file, &zeros[..chunk as usize])?;
+        left -= chunk;
+    }
+    Ok(())
+}
