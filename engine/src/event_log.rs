@@ -8,7 +8,7 @@ use crate::events::{Event, EventLine};
 use crate::fail_point;
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, TEMP_PREFIX, parse_events_file};
-use crate::storage::{LockKind, StorageFile, append_all, read_file, remove_file, sync_folder};
+use crate::storage::{LockKind, StorageFile, append_all, read_file, read_up_to, remove_file, sync_folder};
 
 /// Largest event log read: a guard against a file that is no event log.
 pub const LOG_BYTES_MAX: u64 = 1 << 32;
@@ -88,6 +88,15 @@ pub fn writers_of(layout: &Layout, run: RunId) -> Result<Vec<WriterId>> {
     Ok(writers)
 }
 
+/// Writes what a file holds over itself. When a sync of the dead writer failed, its lines may be in the page cache alone: they
+/// can be read, and no later sync writes them, because the kernel took them for written (Rebello et al., "Can Applications
+/// Recover from fsync Failures?", USENIX ATC 2020). Written again, they are part of the next sync.
+fn write_again(file: &dyn StorageFile, bytes: u64) -> std::io::Result<()> {
+    let mut content = vec![0; bytes as usize];
+    let read = read_up_to(file, &mut content, 0)?;
+    file.write_at(&content[..read], 0)
+}
+
 /// Whether a line must be on the device before `append` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -146,7 +155,7 @@ impl EventLog {
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`].
     pub fn take_over(layout: &Layout, path: &Path) -> Result<Option<(Self, LogContents)>> {
-        let file = layout.storage().open_append(path).map_err(Error::io("open the event log", path))?;
+        let file = layout.storage().open_write(path).map_err(Error::io("open the event log", path))?;
         if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
             return Ok(None);
         }
@@ -154,6 +163,7 @@ impl EventLog {
         if contents.has_torn_tail() {
             file.set_len(contents.complete_bytes).map_err(Error::io("cut the torn line off", path))?;
         }
+        write_again(&*file, contents.complete_bytes).map_err(Error::io("write the event log again", path))?;
         let mut log = Self::of(layout, file, path);
         log.next_n = contents.lines.last().map_or(0, |line| line.n + 1);
         log.last_time = contents.lines.last().map_or(0, |line| line.time);

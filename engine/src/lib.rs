@@ -68,6 +68,8 @@ mod writer;
 
 #[cfg(test)]
 mod format_doc;
+#[cfg(test)]
+mod simulation;
 
 pub use config::EngineConfig;
 pub use error::{Error, LogError, Result, with_causes};

@@ -6,10 +6,10 @@
 //! removed when all its rows were read from the journal, taken up when none was, and otherwise kept and told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use arrow::array::AsArray;
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::TimestampMicrosecondType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
@@ -22,6 +22,9 @@ use crate::ring::SEQ_INDEX_BITS;
 use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, SegmentSource, check_format};
 use crate::storage::list_if_there;
 use crate::verify::check_on;
+
+/// Indices of records, by ring.
+type Indices = BTreeMap<u32, Vec<u64>>;
 
 /// A segment that no event names.
 pub(crate) struct Orphan {
@@ -36,7 +39,7 @@ pub(crate) struct OrphanRows {
     /// What an event would say of it.
     pub record: SegmentRecord,
     /// Indices of its rows, by ring.
-    pub indices: BTreeMap<u32, Vec<u64>>,
+    indices: Indices,
 }
 
 /// The segments of a writer that are not among `named`, by their numbers.
@@ -66,9 +69,7 @@ impl Orphan {
     pub(crate) fn read(&self, layout: &Layout) -> Result<OrphanRows> {
         let bytes = check_on(layout.storage(), &self.path, self.file.blake3)?;
         let parquet = |source| Error::Parquet { action: "read", path: self.path.clone(), source };
-        let file = SegmentSource::open(layout, &self.path).map_err(Error::io("open the segment", &self.path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
-        check_format(builder.metadata(), &self.path)?;
+        let builder = reader_of(layout, &self.path)?;
         let metrics_name = self.footer_value(builder.metadata(), METRICS_NAME_KEY)?;
         let metrics = self.footer_value(builder.metadata(), METRICS_KEY)?;
         let metrics = serde_json::from_str(&metrics).map_err(|error| self.damaged(&error.to_string()))?;
@@ -84,7 +85,7 @@ impl Orphan {
             time_max: i64::MIN,
             metrics,
         };
-        let mut indices: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        let mut indices = Indices::new();
         for batch in builder.with_projection(mask).build().map_err(parquet)? {
             let batch = batch?;
             record.rows += batch.num_rows() as u64;
@@ -92,10 +93,7 @@ impl Orphan {
                 record.time_min = record.time_min.min(*time);
                 record.time_max = record.time_max.max(*time);
             }
-            for seq in batch.column(1).as_primitive::<Int64Type>().values() {
-                let ring = (*seq >> SEQ_INDEX_BITS) as u32;
-                indices.entry(ring).or_default().push(*seq as u64 & ((1 << SEQ_INDEX_BITS) - 1));
-            }
+            add_indices(&mut indices, batch.column(1).as_primitive());
         }
         Ok(OrphanRows { record, indices })
     }
@@ -112,18 +110,78 @@ impl Orphan {
 }
 
 impl OrphanRows {
-    /// How many of its rows are among `known`: indices by ring, rising.
-    pub(crate) fn rows_among(&self, known: &BTreeMap<u32, Vec<u64>>) -> u64 {
-        let count = |(ring, indices): (&u32, &Vec<u64>)| {
-            let known = known.get(ring).map_or(&[][..], Vec::as_slice);
-            indices.iter().filter(|index| known.binary_search(index).is_ok()).count() as u64
-        };
-        self.indices.iter().map(count).sum()
-    }
-
     /// Positions behind its rows.
     pub(crate) fn watermarks(&self) -> Vec<Watermark> {
         let ends = self.indices.iter().map(|(ring, indices)| (*ring, indices.iter().max().map_or(0, |last| last + 1)));
         ends.map(|(ring, committed)| Watermark { ring, committed }).collect()
+    }
+}
+
+/// The rows of a writer that are in segments which an event names.
+pub(crate) struct KnownRows {
+    indices: Indices,
+    complete: bool,
+}
+
+impl KnownRows {
+    /// Reads the sequence numbers of `segments`.
+    pub(crate) fn read(layout: &Layout, segments: impl Iterator<Item = PathBuf>) -> Self {
+        let mut known = Self { indices: Indices::new(), complete: true };
+        for path in segments {
+            known.complete &= known.read_one(layout, &path).is_ok();
+        }
+        known.indices.values_mut().for_each(|indices| indices.sort_unstable());
+        known
+    }
+
+    fn read_one(&mut self, layout: &Layout, path: &Path) -> Result<()> {
+        let parquet = |source| Error::Parquet { action: "read", path: path.to_owned(), source };
+        let builder = reader_of(layout, path)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["seq"]);
+        for batch in builder.with_projection(mask).build().map_err(parquet)? {
+            add_indices(&mut self.indices, batch?.column(0).as_primitive());
+        }
+        Ok(())
+    }
+
+    /// Whether every segment could be read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// How many rows of an orphan are known.
+    pub(crate) fn count(&self, orphan: &OrphanRows) -> u64 {
+        let count = |(ring, indices): (&u32, &Vec<u64>)| {
+            let known = self.indices.get(ring).map_or(&[][..], Vec::as_slice);
+            indices.iter().filter(|index| known.binary_search(index).is_ok()).count() as u64
+        };
+        orphan.indices.iter().map(count).sum()
+    }
+
+    /// Adds the rows of an orphan that is taken up.
+    pub(crate) fn add(&mut self, orphan: &OrphanRows) {
+        for (ring, indices) in &orphan.indices {
+            let known = self.indices.entry(*ring).or_default();
+            known.extend(indices);
+            known.sort_unstable();
+        }
+    }
+}
+
+fn reader_of(layout: &Layout, path: &Path) -> Result<ParquetRecordBatchReaderBuilder<SegmentSource>> {
+    let file = SegmentSource::open(layout, path).map_err(Error::io("open the segment", path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|source| Error::Parquet {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    check_format(builder.metadata(), path)?;
+    Ok(builder)
+}
+
+fn add_indices(indices: &mut Indices, column: &Int64Array) {
+    for seq in column.values() {
+        let ring = (*seq >> SEQ_INDEX_BITS) as u32;
+        indices.entry(ring).or_default().push(*seq as u64 & ((1 << SEQ_INDEX_BITS) - 1));
     }
 }

@@ -10,7 +10,7 @@
 //! | last line of the event log cut off | died while appending | cut off: nobody was told of it |
 //! | slot whose check does not fit, empty slot before a filled one | a power cut lost or tore pages | counted as a gap, told in the report, a row in SQL |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::batch::{Batcher, NamedRows};
@@ -24,7 +24,7 @@ use crate::ids::{RunId, WriterId};
 use crate::journal::{Definition, JournalImage};
 use crate::layout::{Layout, TEMP_PREFIX, parse_journal_file};
 use crate::manifest::Manifest;
-use crate::orphans::{self, Orphan};
+use crate::orphans::{self, KnownRows, Orphan};
 use crate::run::MetricsArtifact;
 use crate::segment::{SegmentContext, identity_of_segments, write_segment};
 use crate::storage::{list_if_there, remove_file};
@@ -75,7 +75,6 @@ pub(crate) fn recover_writer(
     let Some((log, contents)) = EventLog::take_over(layout, &path)? else { return Ok(None) };
     let manifest = Manifest::of(&contents, &path)?;
     let orphans = orphans::find(layout, run, writer, &manifest.segments)?;
-    let reread = (!orphans.is_empty()).then(BTreeMap::new);
     let mut recovery = Recovery {
         layout,
         config,
@@ -85,7 +84,6 @@ pub(crate) fn recover_writer(
         gaps: Vec::new(),
         told: 0,
         unreadable: false,
-        reread,
         machine_down: false,
     };
     recovery.machine_down = went_down(&recovery.manifest.started.process);
@@ -127,8 +125,6 @@ struct Recovery<'a> {
     machine_down: bool,
     /// A journal could not be read; it is left where it is.
     unreadable: bool,
-    /// Indices of the records read from each journal; kept only when there are orphans to be compared with.
-    reread: Option<BTreeMap<u32, Vec<u64>>>,
 }
 
 impl Recovery<'_> {
@@ -178,9 +174,6 @@ impl Recovery<'_> {
         let scan = image.scan_dead(from)?;
         for (index, record) in &scan.records {
             batcher.push(ring, *index, record);
-        }
-        if let Some(reread) = &mut self.reread {
-            reread.insert(ring, scan.records.iter().map(|(index, _)| *index).collect());
         }
         if scan.damaged > 0 {
             self.gap(GapKind::DamagedSlot, ring, scan.damaged, "slots whose check does not fit them".to_owned());
@@ -260,7 +253,13 @@ impl Recovery<'_> {
 
     /// Removes, takes up or keeps the segments that no event names.
     fn judge(&mut self, orphans: Vec<Orphan>) -> Result<()> {
-        let reread = self.reread.take().unwrap_or_default();
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        // What the journals held is in segments by now, and so is what an earlier recovery read before it was cut short.
+        let folder = self.layout.run(self.run());
+        let named = self.manifest.segments.iter().map(|segment| folder.join(&segment.file));
+        let mut known = KnownRows::read(self.layout, named);
         for orphan in orphans {
             // The same rows under the same number make the same file: it has just been published anew.
             if self.manifest.segments.iter().any(|segment| segment.file == orphan.relative) {
@@ -278,10 +277,11 @@ impl Recovery<'_> {
                     continue;
                 }
             };
-            let known = found.rows_among(&reread);
-            if known == found.record.rows {
+            let rows_known = known.count(&found);
+            if rows_known == found.record.rows {
                 remove_file(self.layout.storage(), &orphan.path)?;
-            } else if known == 0 {
+            } else if rows_known == 0 && known.is_complete() {
+                known.add(&found);
                 self.rows += found.record.rows;
                 let watermarks = found.watermarks();
                 self.manifest.segments.push(found.record.clone());
@@ -289,8 +289,8 @@ impl Recovery<'_> {
                 self.log.append(Event::Segments(Box::new(event)), Durability::Device)?;
             } else {
                 let detail =
-                    format!("{:?}, which no event names, is kept: the journal holds part of its rows", orphan.path);
-                self.gap(GapKind::DamagedEvent, 0, found.record.rows - known, detail);
+                    format!("{:?}, which no event names, is kept: part of its rows are elsewhere", orphan.path);
+                self.gap(GapKind::DamagedEvent, 0, found.record.rows - rows_known, detail);
             }
         }
         Ok(())

@@ -156,7 +156,7 @@ fn merged(layout: &Layout, segments: &[PathBuf]) -> Result<Identity> {
             let cursor = &mut cursors[number];
             // Segments mostly follow one another: rows are taken from one as long as they come before all others'.
             let next = heap.peek().map(|Reverse((key, _))| *key);
-            while cursor.metric() == Some(&metric) && next.is_none_or(|next| cursor.key() < next) {
+            while cursor.metric() == Some(&metric) && next.is_none_or(|next| cursor.key() <= next) {
                 cursor.take_into(&mut pending);
                 cursor.advance()?;
                 if pending.len() >= MERGE_ROWS {

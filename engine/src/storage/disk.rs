@@ -1,7 +1,7 @@
 //! The real file system.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -80,8 +80,10 @@ impl Storage for Disk {
         boxed(OpenOptions::new().write(true).create(true).truncate(true).open(path))
     }
 
-    fn open_append(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        boxed(OpenOptions::new().read(true).append(true).open(path))
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        file.seek(io::SeekFrom::End(0))?;
+        Ok(Box::new(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
@@ -144,6 +146,10 @@ impl StorageFile for File {
     fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut file = self;
         file.write(bytes)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

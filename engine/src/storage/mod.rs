@@ -24,8 +24,8 @@ pub(crate) trait Storage: Debug + Send + Sync {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
     /// Creates a file for appending; one that exists is emptied.
     fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
-    /// Opens a file for reading and appending.
-    fn open_append(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
+    /// Opens a file for reading, writing and appending.
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
     /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
     /// Gives a file another name in the same folder; a file that has it is replaced.
@@ -57,6 +57,8 @@ pub(crate) struct Entry {
 pub(crate) trait StorageFile: Debug + Send + Sync {
     /// Writes at the end; how many bytes were taken.
     fn append(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Reads from `offset` on; how many bytes were read, 0 at the end.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     fn len(&self) -> io::Result<u64>;

@@ -56,7 +56,8 @@ pub(crate) struct WriterCore {
     closed: AtomicBool,
     /// A file or folder was created whose name may not be on the device.
     unsynced_names: AtomicBool,
-    sealer: Arc<Sealer>,
+    /// `None` when nobody looks after the writer by itself: the simulation ticks it by hand.
+    sealer: Option<Arc<Sealer>>,
 }
 
 #[derive(Default)]
@@ -73,6 +74,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl WriterCore {
     /// Attaches a writer: creates its event log, says that it started, and hands it to the sealer.
     pub(crate) fn start(setup: WriterSetup) -> Result<Arc<Self>> {
+        let sealer = Sealer::of_process().map_err(Error::io("start the sealer thread for", setup.layout.root()))?;
+        let core = Self::start_unattended(setup, Some(Arc::clone(&sealer)))?;
+        sealer.register(&core);
+        Ok(core)
+    }
+
+    /// The same without handing it to the sealer.
+    pub(crate) fn start_unattended(setup: WriterSetup, sealer: Option<Arc<Sealer>>) -> Result<Arc<Self>> {
         let WriterSetup { layout, config, started, when_full } = setup;
         let (run, writer) = (started.run_id, started.writer);
         let log =
@@ -80,14 +89,13 @@ impl WriterCore {
         fork::register_log(log.file());
         // Synced by the sealer, with the first records: a start waits for no device.
         create_folder_unsynced(layout.storage(), &layout.journals(run, writer))?;
-        let sealer = Sealer::of_process().map_err(Error::io("start the sealer thread for", layout.root()))?;
-        let core = Arc::new(Self {
+        Ok(Arc::new(Self {
             tag: u64::from(NEXT_TAG.fetch_add(1, Ordering::Relaxed)) << 32,
             pid: started.process.pid,
             interner: RwLock::new(Interner::new(config.definition_bytes)),
             rings: Mutex::new(Rings::default()),
             log: Mutex::new(Some(log)),
-            sealing: Mutex::new(Sealing::new()),
+            sealing: Mutex::new(Sealing::new(sealer.is_none())),
             closed: AtomicBool::new(false),
             unsynced_names: AtomicBool::new(true),
             layout,
@@ -95,9 +103,7 @@ impl WriterCore {
             started,
             when_full,
             sealer,
-        });
-        core.sealer.register(&core);
-        Ok(core)
+        }))
     }
 
     pub(crate) fn started(&self) -> &WriterStarted {
@@ -121,7 +127,9 @@ impl WriterCore {
     }
 
     pub(crate) fn wake_sealer(&self) {
-        self.sealer.wake();
+        if let Some(sealer) = &self.sealer {
+            sealer.wake();
+        }
     }
 
     pub(crate) fn interner(&self) -> RwLockReadGuard<'_, Interner> {

@@ -43,6 +43,8 @@ pub(crate) struct Sealing {
     pub(super) final_totals: Option<(u64, u64, u64)>,
     /// Kinds of trouble that were told on stderr already.
     told: Vec<&'static str>,
+    /// Trouble is not told on stderr: thousands of simulated disks fail in one test.
+    quiet: bool,
 }
 
 /// How far one ring has come. Indices of records.
@@ -75,7 +77,7 @@ pub(super) struct NameState {
 }
 
 impl Sealing {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         Self {
             progress: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -90,12 +92,13 @@ impl Sealing {
             ended: false,
             final_totals: None,
             told: Vec::new(),
+            quiet,
         }
     }
 
     /// Tells of trouble on stderr, once per kind and writer.
     fn tell(&mut self, kind: &'static str, text: &str) {
-        if !self.told.contains(&kind) {
+        if !self.quiet && !self.told.contains(&kind) {
             self.told.push(kind);
             eprintln!("stepwell: {text}");
         }
