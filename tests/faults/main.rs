@@ -7,5 +7,6 @@
 mod full;
 mod inject;
 mod limits;
+mod recovery;
 mod training;
 mod vanished;

@@ -2,14 +2,17 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use stepwell_engine::{Access, RunOptions, Store};
 use stepwell_tests::board::{CALLS_MAX, Signal};
 use stepwell_tests::volume::memory_folder;
+use stepwell_tests::{METRICS_NAME, tight_config};
 
 use crate::training::Training;
 
 /// All journals below a folder.
-fn journals(folder: &Path) -> Vec<PathBuf> {
+pub fn journals(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -50,6 +53,23 @@ fn a_store_removed_under_its_writer_is_told_and_does_not_end_training() {
     assert!(report.stderr.contains("stepwell: "), "{report:?}");
     let drops = report.finished.expect("a report").1;
     assert_eq!(drops, training.board.get(Signal::Refused));
+}
+
+// `sync` remembered only that a sync had failed, not that a folder could not even be opened for one, and returned `Ok`.
+#[test]
+fn sync_fails_when_the_folders_that_lead_to_the_journal_cannot_be_synced() {
+    let folder = memory_folder();
+    let mut config = tight_config(4096);
+    config.sync_interval = Duration::from_secs(3600);
+    let path = folder.path().join("store");
+    let store = Store::open_with(&path, Access::Create, config).expect("a store");
+    let run = store.start_run(RunOptions::new("fault", "sync")).expect("a run");
+    let metric = run.metric(METRICS_NAME, "loss").expect("a metric");
+    let mut log = run.logger().expect("a logger");
+    log.log(metric, 0, 0.5).expect("room");
+    std::fs::remove_dir_all(&path).expect("removed");
+    run.sync().expect_err("nothing of this can be found after a power cut");
+    assert_eq!(log.durable_seq(), log.next_seq() - 1, "nothing is reported as durable");
 }
 
 #[test]

@@ -62,6 +62,19 @@ impl Case {
         }
     }
 
+    /// A run that is cut off as soon as it has reported something as durable.
+    pub fn first_position() -> Self {
+        Self {
+            threads: 1,
+            ring: 4096,
+            sync_interval: Duration::from_millis(10),
+            seal_deadline: Duration::from_millis(1),
+            pace: 10,
+            action: "log",
+            moment: Moment { stage: Stage::Durable, delay: Duration::ZERO },
+        }
+    }
+
     /// Arguments of the writer.
     pub fn arguments(&self, store: &Path, run: RunId, board: &Path) -> Vec<String> {
         vec![

@@ -1,6 +1,7 @@
 //! What the sealer does with the rings of a writer: seal blocks, sync them, turn records into segments.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -96,7 +97,8 @@ impl Sealing {
     fn tell(&mut self, kind: &'static str, text: &str) {
         if !self.told.contains(&kind) {
             self.told.push(kind);
-            eprintln!("stepwell: {text}");
+            // `eprintln!` would panic when stderr is a file on the very disk that is full.
+            let _ = writeln!(std::io::stderr(), "stepwell: {text}");
         }
     }
 }
@@ -124,7 +126,8 @@ impl WriterCore {
             due |= waiting >= ring.capacity() / 2 || aged;
         }
         if now - sealing.last_sync >= self.config.sync_interval {
-            self.sync_rings(&mut sealing, &rings, Some(now));
+            // A failure was told, and shows in the position that is reported as durable.
+            let _ = self.sync_rings(&mut sealing, &rings, Some(now));
             sealing.last_sync = now;
         }
         due |= pending >= self.config.segment_rows_max;
@@ -154,8 +157,10 @@ impl WriterCore {
 
     /// Syncs the journals. With `now`, only what the seal deadline asks for: full blocks, and an open block whose first
     /// record has waited that long. Without, everything.
-    fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) {
-        let mut failure = self.sync_names().err();
+    fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) -> Result<()> {
+        // First what leads to the journals: a record that cannot be found after a power cut is not durable.
+        let mut synced = self.sync_names().and_then(|()| self.sync_log());
+        let reachable = synced.is_ok();
         for ring in rings {
             let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
             let open_due = now.is_none_or(|now| {
@@ -163,25 +168,23 @@ impl WriterCore {
             });
             let to = if open_due { progress.head } else { progress.sealed };
             // A block that was synced while it was open is synced again from its start once more records are in it.
-            let synced = ring.journal.synced().load(Ordering::Relaxed).max(progress.committed);
-            if to <= synced || progress.sync_failed {
+            let from = ring.journal.synced().load(Ordering::Relaxed).max(progress.committed);
+            if to <= from || progress.sync_failed || !reachable {
                 continue;
             }
-            match ring.journal.sync(synced, to) {
+            match ring.journal.sync(from, to) {
                 Ok(()) => sealing.syncs += 1,
                 Err(source) => {
                     progress.sync_failed = true;
-                    failure = Some(Error::SyncFailed { path: ring.journal.path().to_owned(), source });
+                    synced = Err(Error::SyncFailed { path: ring.journal.path().to_owned(), source });
                 }
             }
         }
-        if let Err(error) = self.sync_log() {
-            failure = Some(error);
-        }
-        if let Some(error) = failure {
+        if let Err(error) = &synced {
             sealing.keep_journal |= matches!(error, Error::SyncFailed { .. });
-            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
+            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(error)));
         }
+        synced
     }
 
     /// Syncs everything logged so far.
@@ -192,7 +195,7 @@ impl WriterCore {
         for ring in &rings {
             sealing.progress.entry(ring.number).or_default().look(ring, Instant::now());
         }
-        self.sync_rings(&mut sealing, &rings, None);
+        self.sync_rings(&mut sealing, &rings, None)?;
         let failed = sealing.keep_journal || sealing.progress.values().any(|progress| progress.sync_failed);
         if !failed {
             return Ok(());
