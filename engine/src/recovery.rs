@@ -76,7 +76,8 @@ pub(crate) fn recover_writer(
     let manifest = Manifest::of(&contents, &path)?;
     let orphans = orphans::find(layout, run, writer, &manifest.segments);
     let reread = (!orphans.is_empty()).then(BTreeMap::new);
-    let mut recovery = Recovery { layout, config, manifest, log, rows: 0, gaps: Vec::new(), unreadable: false, reread };
+    let mut recovery =
+        Recovery { layout, config, manifest, log, rows: 0, gaps: Vec::new(), told: 0, unreadable: false, reread };
     recovery.read_journals()?;
     recovery.judge(orphans)?;
     recovery.tell()?;
@@ -105,6 +106,8 @@ struct Recovery<'a> {
     log: EventLog,
     rows: u64,
     gaps: Vec<GapEvent>,
+    /// How many of them are in the event log.
+    told: usize,
     /// A journal could not be read; it is left where it is.
     unreadable: bool,
     /// Indices of the records read from each journal; kept only when there are orphans to be compared with.
@@ -210,6 +213,8 @@ impl Recovery<'_> {
             self.manifest.watermarks.insert(watermark.ring, watermark.committed);
         }
         self.manifest.segments.extend(segments.iter().cloned());
+        // Above the watermarks of this event, a next recovery would not see the holes any more.
+        self.tell_gaps()?;
         self.log.append(Event::Segments(Box::new(SegmentsEvent { segments, watermarks })), Durability::Device)
     }
 
@@ -258,11 +263,18 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Says in the event log what was lost, as far as it does not say so yet.
+    fn tell_gaps(&mut self) -> Result<()> {
+        for gap in &self.gaps[self.told..] {
+            self.log.append(Event::Gap(gap.clone()), Durability::Process)?;
+            self.told += 1;
+        }
+        Ok(())
+    }
+
     /// Says in the event log what was found, so that the run counts as ended.
     fn tell(&mut self) -> Result<()> {
-        for gap in &self.gaps {
-            self.log.append(Event::Gap(gap.clone()), Durability::Process)?;
-        }
+        self.tell_gaps()?;
         if self.manifest.finished.is_none() && (!self.manifest.recovered || self.rows > 0) {
             let process = current_process();
             let event = Event::Recovered { host: process.host, pid: process.pid, rows: self.rows };
