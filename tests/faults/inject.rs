@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use stepwell_tests::board::Stage;
 use stepwell_tests::random::Random;
 use stepwell_tests::settings::{number, seed};
 use stepwell_tests::tally::Tally;
@@ -59,20 +60,32 @@ struct Injection {
     call: &'static str,
     error: &'static str,
     position: u64,
+    /// The call fails from then on in each of its uses, not only once.
+    lasting: bool,
 }
 
-/// Every call, error and position, in random order; only the first `count`.
-fn injections(count: u64, random: &mut Random) -> Vec<Injection> {
+/// Whether it makes sense that a call fails again and again. One that is interrupted is to be made again until it is not;
+/// and no `close` at all is not a failing disk.
+fn can_last(call: &str, error: &str) -> bool {
+    error != "EINTR" && call != "close"
+}
+
+/// Every call, error and position, once and lasting, in random order.
+fn injections(random: &mut Random) -> Vec<Injection> {
     let mut all = Vec::new();
     for call in CALLS {
         for error in ERRORS {
-            all.extend((1..=POSITIONS).map(|position| Injection { call, error, position }));
+            for position in 1..=POSITIONS {
+                all.push(Injection { call, error, position, lasting: false });
+                if can_last(call, error) {
+                    all.push(Injection { call, error, position, lasting: true });
+                }
+            }
         }
     }
     for last in (1..all.len()).rev() {
         all.swap(last, random.below(last as u64 + 1) as usize);
     }
-    all.truncate(count as usize);
     all
 }
 
@@ -83,7 +96,10 @@ fn training_ends_by_itself_whatever_system_call_fails() {
     }
     let seed = seed("injected failures");
     let count = number("STEPWELL_INJECTIONS", 40);
-    let left = Mutex::new(injections(count, &mut Random::new(seed)));
+    let mut injections = injections(&mut Random::new(seed));
+    let all = injections.len();
+    injections.truncate(count as usize);
+    let left = Mutex::new(injections);
     let result = Mutex::new((Tally::default(), 0, Vec::new()));
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -110,7 +126,6 @@ fn training_ends_by_itself_whatever_system_call_fails() {
     });
     let (tally, met, faults) = result.into_inner().expect("no panic");
     let rate = tally.cases as f64 / start.elapsed().as_secs_f64();
-    let all = CALLS.len() as u64 * ERRORS.len() as u64 * POSITIONS;
     println!("injected failures: {} of {all} cases, {met} failures met, {rate:.1} cases/s", tally.cases);
     assert!(faults.is_empty(), "{} of {} cases went wrong: {faults:#?}", faults.len(), tally.cases);
     tally.close("injected failures");
@@ -122,14 +137,16 @@ fn try_one(injection: &Injection) -> Result<(Tally, u64), String> {
     let folder = memory_folder();
     let trace = folder.path().join("trace");
     let mut training = Training::start(&folder.path().join("store"), RECORDS, 0, &[]);
-    let Injection { call, error, position } = injection;
+    training.wait_until("its begin", |board| board.has_reached(Stage::Begun));
+    let Injection { call, error, position, lasting } = injection;
+    let onwards = if *lasting { "+" } else { "" };
     let mut strace = Command::new("strace")
         .args(["-f", "-qq", "-o"])
         .arg(&trace)
         .arg("-e")
         .arg(format!("trace={call}"))
         .arg("-e")
-        .arg(format!("inject={call}:error={error}:when={position}"))
+        .arg(format!("inject={call}:error={error}:when={position}{onwards}"))
         .args(["-p", &training.child.id().to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

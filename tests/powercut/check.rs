@@ -77,6 +77,9 @@ impl fmt::Display for Seen {
     }
 }
 
+/// A row: its sequence number, its step, and the bits of its value.
+type Found = (i64, (i64, u64));
+
 /// Opens the store after a cut, and holds what is there against what was promised.
 pub fn check(
     store: &Path,
@@ -103,7 +106,7 @@ pub fn check(
     }
     let rows = rows_of(&snapshot, cut.run).expect("each row once, each segment readable");
     tally.kept += rows.len() as u64;
-    let mut threads: BTreeMap<String, Vec<(i64, (i64, u64))>> = BTreeMap::new();
+    let mut threads: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     for ((metric, seq), row) in rows {
         threads.entry(metric).or_default().push((seq, row));
     }
@@ -114,6 +117,7 @@ pub fn check(
     }
     tally.invented += threads.values().map(|rows| rows.len() as u64).sum::<u64>();
     check_gaps(&snapshot, cut, holes, seen);
+    check_catalog(&store, &snapshot, case);
     earlier.push((cut.run, rows_in_segments(&snapshot, cut.run)));
 }
 
@@ -126,15 +130,8 @@ fn rows_in_segments(snapshot: &Snapshot, run: RunId) -> u64 {
     snapshot.segments().iter().filter(|segment| segment.run_id == run).map(|segment| segment.rows).sum()
 }
 
-/// Checks the rows of one thread, `(seq, (step, bits))` by rising seq; returns how many are missing in front of others.
-fn check_thread(
-    cut: &Cut,
-    board: &Board,
-    thread: usize,
-    own: &[(i64, (i64, u64))],
-    tally: &mut Tally,
-    seen: &mut Seen,
-) -> u64 {
+/// Checks the rows of one thread, by rising sequence number; returns how many are missing in front of others.
+fn check_thread(cut: &Cut, board: &Board, thread: usize, own: &[Found], tally: &mut Tally, seen: &mut Seen) -> u64 {
     let Told { acknowledged, durable, covered } = board.told(thread);
     let window = cut.promise.window + SLACK;
     let late = board.lateness(cut.time.saturating_sub(2 * window.as_nanos() as u64), cut.time);
@@ -173,6 +170,19 @@ fn check_thread(
     tally.lost_within += lost - beyond;
     let last = present.iter().rposition(|there| *there).map_or(0, |last| last as u64);
     missing(last)
+}
+
+/// The catalog that came out of the cut says what one that is built anew from the event logs says.
+fn check_catalog(store: &Store, before: &Snapshot, case: &str) {
+    store.reindex().unwrap_or_else(|error| panic!("the catalog cannot be built anew: {error:?}, {case}"));
+    let after = store.snapshot().expect("snapshot");
+    let rest = |snapshot: &Snapshot| {
+        let lineage = snapshot.lineage().expect("lineage").len();
+        (snapshot.gaps().expect("gaps"), snapshot.artifacts().expect("artifacts"), lineage)
+    };
+    assert_eq!(before.runs(), after.runs(), "{case}");
+    assert_eq!(before.segments(), after.segments(), "{case}");
+    assert_eq!(rest(before), rest(&after), "{case}");
 }
 
 /// What is missing in front of a record that is there was told as a gap.

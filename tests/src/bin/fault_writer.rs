@@ -34,7 +34,8 @@ fn main() -> Result<(), AnyError> {
         }
         ["train", store, run, board, calls, pace] => {
             let board = Board::open(Path::new(board))?;
-            std::process::exit(train(&board, store, run.parse()?, calls.parse()?, pace.parse()?))
+            let config = train_config();
+            std::process::exit(train(&board, store, config, run.parse()?, calls.parse()?, pace.parse()?))
         }
         _ => Err("fault-writer load STORE RUN BOARD THREADS RING SYNC_MS SEAL_MS PACE log|sync|commit|finish \
                   | recover STORE | train STORE RUN BOARD CALLS PACE"
@@ -142,12 +143,13 @@ fn train_config() -> EngineConfig {
 }
 
 /// Trains; returns the exit code, which is 42 whatever happens to the metrics.
-fn train(board: &Board, store: &str, run: RunId, calls: usize, pace: u64) -> i32 {
+fn train(board: &Board, store: &str, config: EngineConfig, run: RunId, calls: usize, pace: u64) -> i32 {
+    board.reach(Stage::Begun);
     while board.get(Signal::Go) == 0 {
         thread::sleep(Duration::from_millis(1));
     }
     let tell = |what: &str, error: &dyn Error| board.say(&format!("{what}: {}", with_causes(error)));
-    let started = Store::open_with(store, Access::Create, train_config())
+    let started = Store::open_with(store, Access::Create, config)
         .inspect_err(|error| tell("open", error))
         .and_then(|store| start(&store, run, board).inspect_err(|error| tell("start", error)));
     board.reach(Stage::Started);
