@@ -21,6 +21,8 @@ pub struct Case {
     pub ring: u64,
     pub sync_interval: Duration,
     pub seal_deadline: Duration,
+    /// Age at which records become a segment: soon, or not before the cut, so that the journal alone keeps them.
+    pub segment_age: Duration,
     /// Records a millisecond and thread; 0: as fast as can be.
     pub pace: u64,
     /// What it calls besides logging.
@@ -47,9 +49,11 @@ impl Case {
         };
         let (sync_millis, seal_millis) =
             if defaults { (1_000, 100) } else { (5 + random.below(40), 1 + random.below(50)) };
+        let in_journal = random.below(2) == 0;
         Self {
             threads: 1 + random.below(3) as usize,
-            ring: 4096 << random.below(5),
+            ring: if in_journal { 1 << 17 } else { 4096 << random.below(5) },
+            segment_age: Duration::from_millis(if in_journal { 60_000 } else { 15 }),
             sync_interval: Duration::from_millis(sync_millis),
             seal_deadline: Duration::from_millis(seal_millis),
             pace: match (defaults, early) {
@@ -69,6 +73,7 @@ impl Case {
             ring: 4096,
             sync_interval: Duration::from_millis(10),
             seal_deadline: Duration::from_millis(1),
+            segment_age: Duration::from_millis(15),
             pace: 10,
             action: "log",
             moment: Moment { stage: Stage::Durable, delay: Duration::ZERO },
@@ -86,6 +91,7 @@ impl Case {
             self.ring.to_string(),
             self.sync_interval.as_millis().to_string(),
             self.seal_deadline.as_millis().to_string(),
+            self.segment_age.as_millis().to_string(),
             self.pace.to_string(),
             self.action.to_owned(),
         ]

@@ -4,6 +4,7 @@
 //! was, and ends with an exit code of its own.
 
 use std::error::Error;
+use std::num::ParseIntError;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -21,13 +22,13 @@ fn main() -> Result<(), AnyError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["load", store, run, board, threads, ring, sync, seal, pace, action] => Load {
+        ["load", store, run, board, threads, ring, sync, seal, age, pace, action] => Load {
             board: Board::open(Path::new(board))?,
             threads: threads.parse()?,
             pace: pace.parse()?,
             action: (*action).to_owned(),
         }
-        .run(store, run.parse()?, load_config(ring.parse()?, sync.parse()?, seal.parse()?)),
+        .run(store, run.parse()?, load_config(ring.parse()?, [sync, seal, age].map(|text| text.parse()))?),
         ["recover", store] => {
             Store::open_with(store, Access::Create, tight_config(4096))?;
             Ok(())
@@ -37,17 +38,21 @@ fn main() -> Result<(), AnyError> {
             let config = train_config();
             std::process::exit(train(&board, store, config, run.parse()?, calls.parse()?, pace.parse()?))
         }
-        _ => Err("fault-writer load STORE RUN BOARD THREADS RING SYNC_MS SEAL_MS PACE log|sync|commit|finish \
+        _ => Err(
+            "fault-writer load STORE RUN BOARD THREADS RING SYNC_MS SEAL_MS SEGMENT_MS PACE log|sync|commit|finish \
                   | recover STORE | train STORE RUN BOARD CALLS PACE"
-            .into()),
+                .into(),
+        ),
     }
 }
 
-fn load_config(ring: u64, sync_millis: u64, seal_millis: u64) -> EngineConfig {
+fn load_config(ring: u64, millis: [Result<u64, ParseIntError>; 3]) -> Result<EngineConfig, ParseIntError> {
+    let [sync, seal, age] = millis;
     let mut config = tight_config(ring);
-    config.sync_interval = Duration::from_millis(sync_millis);
-    config.seal_deadline = Duration::from_millis(seal_millis);
-    config
+    config.sync_interval = Duration::from_millis(sync?);
+    config.seal_deadline = Duration::from_millis(seal?);
+    config.segment_age = Duration::from_millis(age?);
+    Ok(config)
 }
 
 struct Load {
