@@ -59,6 +59,35 @@ pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, named: &[Segme
     orphans
 }
 
+/// Adds the rows of those named segments that may hold rows of an orphan, too: the writer numbers its segments as it goes, so
+/// those before the first orphan hold older rows. One that is damaged adds nothing; `verify` tells of it.
+///
+/// # Errors
+/// Whatever else keeps a segment from being read.
+pub(crate) fn add_named_rows(
+    layout: &Layout,
+    run: RunId,
+    named: &[SegmentRecord],
+    orphans: &[Orphan],
+    known: &mut BTreeMap<u32, Vec<u64>>,
+) -> Result<()> {
+    let Some(first) = orphans.first() else { return Ok(()) };
+    for segment in named.iter().filter(|segment| segment.n >= first.file.n) {
+        let path = layout.run(run).join(&segment.file);
+        let file = SegmentFile { writer: first.file.writer, n: segment.n, blake3: segment.blake3 };
+        match (Orphan { path, file, relative: segment.file.clone() }).read() {
+            Ok(rows) => rows.indices.into_iter().for_each(|(ring, rows)| known.entry(ring).or_default().extend(rows)),
+            Err(error) if error.is_corruption() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for indices in known.values_mut() {
+        indices.sort_unstable();
+        indices.dedup();
+    }
+    Ok(())
+}
+
 impl Orphan {
     /// Reads what the segment holds, after checking that it is whole.
     ///

@@ -5,7 +5,7 @@
 //! | found | meaning | done |
 //! |---|---|---|
 //! | journal with records above the watermark | the writer died before they were in a segment | a segment, and an event that names it |
-//! | segment that no event names | died between rename and event; or the event was damaged, or the store copied while it was written | removed when its rows were in the journal, taken up when none was (`orphans.rs`) |
+//! | segment that no event names | died between rename and event; or the event was damaged, or the store copied while it was written | removed when its rows are in the journal or in other segments, taken up when none is (`orphans.rs`) |
 //! | `.tmp-` file | died while writing it | removed |
 //! | last line of the event log cut off | died while appending | cut off: nobody was told of it |
 //! | slot whose check does not fit, empty slot before a filled one | a power cut lost or tore pages | counted as a gap, told in the report, a row in SQL |
@@ -227,7 +227,9 @@ impl Recovery<'_> {
 
     /// Removes, takes up or keeps the segments that no event names.
     fn judge(&mut self, orphans: Vec<Orphan>) -> Result<()> {
-        let reread = self.reread.take().unwrap_or_default();
+        let mut known_rows = self.reread.take().unwrap_or_default();
+        // A recovery that did not come to its end may have published them already.
+        orphans::add_named_rows(self.layout, self.run(), &self.manifest.segments, &orphans, &mut known_rows)?;
         for orphan in orphans {
             // The same rows under the same number make the same file: it has just been published anew.
             if self.manifest.segments.iter().any(|segment| segment.file == orphan.relative) {
@@ -245,7 +247,7 @@ impl Recovery<'_> {
                     continue;
                 }
             };
-            let known = found.rows_among(&reread);
+            let known = found.rows_among(&known_rows);
             if known == found.record.rows {
                 remove_file(&orphan.path)?;
             } else if known == 0 {

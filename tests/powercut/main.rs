@@ -13,7 +13,7 @@ mod check;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use case::{Case, Moment};
 use check::{Cut, Promise, check};
@@ -26,6 +26,8 @@ use stepwell_tests::volume::{EXT4_ORDERED, EXT4_WRITEBACK, Kind, Volume, XFS, me
 
 /// Cuts that one file system goes through before it is made anew.
 const CUTS_PER_IMAGE: u64 = 8;
+/// How long a writer may take to come to a stage.
+const PATIENCE: Duration = Duration::from_secs(60);
 const CUTS: &str = "STEPWELL_CUTS";
 const CUTS_SHORT: u64 = 10;
 
@@ -160,7 +162,9 @@ impl Campaign {
 
     fn wait_for(&mut self, board: &Board, child: &mut Child, case: &Case) {
         let Moment { stage, delay } = case.moment;
+        let start = Instant::now();
         while !board.has_reached(stage) {
+            assert!(start.elapsed() < PATIENCE, "the writer hangs: {case:?}");
             if let Some(status) = child.try_wait().expect("the writer's state") {
                 panic!("the writer ended on its own before the cut: {status}, {case:?}");
             }

@@ -154,9 +154,10 @@ fn merged(segments: &[PathBuf]) -> Result<Identity> {
         let mut pending = MetricColumns::default();
         while let Some(Reverse((_, number))) = heap.pop() {
             let cursor = &mut cursors[number];
-            // Segments mostly follow one another: rows are taken from one as long as they come before all others'.
+            // Segments mostly follow one another: rows are taken from one as long as none of the others' comes before. Of
+            // rows with the same key, which a sound store does not have, each is taken in turn.
             let next = heap.peek().map(|Reverse((key, _))| *key);
-            while cursor.metric() == Some(&metric) && next.is_none_or(|next| cursor.key() < next) {
+            while cursor.metric() == Some(&metric) && next.is_none_or(|next| cursor.key() <= next) {
                 cursor.take_into(&mut pending);
                 cursor.advance()?;
                 if pending.len() >= MERGE_ROWS {

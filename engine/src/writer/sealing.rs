@@ -304,6 +304,9 @@ impl WriterCore {
             let progress = sealing.progress.entry(ring.number).or_default();
             progress.committed = watermark.committed;
             progress.pending_since = (progress.head > progress.committed).then(Instant::now);
+            if synced.is_ok() {
+                ring.journal.synced().fetch_max(watermark.committed, Ordering::Release);
+            }
             if synced.is_ok() && !sealing.keep_journal {
                 ring.recycle(watermark.committed);
             }
