@@ -1,10 +1,12 @@
 //! What the crash campaigns share: how a writer acknowledges, what it logs, and how its rows are read back.
 
 pub mod acknowledge;
+pub mod board;
 pub mod random;
 pub mod rows;
 pub mod settings;
 pub mod tally;
+pub mod volume;
 
 use std::time::Duration;
 

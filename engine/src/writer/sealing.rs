@@ -1,6 +1,7 @@
 //! What the sealer does with the rings of a writer: seal blocks, sync them, turn records into segments.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -100,7 +101,8 @@ impl Sealing {
     fn tell(&mut self, kind: &'static str, text: &str) {
         if !self.quiet && !self.told.contains(&kind) {
             self.told.push(kind);
-            eprintln!("stepwell: {text}");
+            // `eprintln!` would panic when stderr is a file on the very disk that is full.
+            let _ = writeln!(std::io::stderr(), "stepwell: {text}");
         }
     }
 }
@@ -128,7 +130,8 @@ impl WriterCore {
             due |= waiting >= ring.capacity() / 2 || aged;
         }
         if now - sealing.last_sync >= self.config.sync_interval {
-            self.sync_rings(&mut sealing, &rings, Some(now));
+            // A failure was told, and shows in the position that is reported as durable.
+            let _ = self.sync_rings(&mut sealing, &rings, Some(now));
             sealing.last_sync = now;
         }
         due |= pending >= self.config.segment_rows_max;
@@ -158,11 +161,11 @@ impl WriterCore {
 
     /// Syncs the journals. With `now`, only what the seal deadline asks for: full blocks, and an open block whose first
     /// record has waited that long. Without, everything.
-    fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) {
+    fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) -> Result<()> {
         fail_point::reach("sync.begin");
-        // What names and describes the records goes first: a record counts as safe only when it can be found again.
-        let mut failure = self.sync_names().and_then(|()| self.sync_log()).err();
-        let can_be_found = failure.is_none();
+        // First what leads to the journals: a record that cannot be found after a power cut is not durable.
+        let mut synced = self.sync_names().and_then(|()| self.sync_log());
+        let reachable = synced.is_ok();
         fail_point::reach("sync.log");
         for ring in rings {
             let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
@@ -171,29 +174,28 @@ impl WriterCore {
             });
             let to = if open_due { progress.head } else { progress.sealed };
             // A block that was synced while it was open is synced again from its start once more records are in it.
-            let synced = ring.journal.synced().load(Ordering::Relaxed).max(progress.committed);
-            if to <= synced || progress.sync_failed {
+            let from = ring.journal.synced().load(Ordering::Relaxed).max(progress.committed);
+            if to <= from || progress.sync_failed || !reachable {
                 continue;
             }
-            match ring.journal.sync(synced, to) {
+            match ring.journal.sync(from, to) {
                 Ok(()) => {
                     sealing.syncs += 1;
-                    if can_be_found {
-                        ring.journal.synced().store(to, Ordering::Release);
-                    }
+                    ring.journal.synced().store(to, Ordering::Release);
                 }
                 Err(source) => {
                     progress.sync_failed = true;
-                    failure = Some(Error::SyncFailed { path: ring.journal.path().to_owned(), source });
+                    synced = Err(Error::SyncFailed { path: ring.journal.path().to_owned(), source });
                 }
             }
             fail_point::reach("sync.journal");
         }
         fail_point::reach("sync.end");
-        if let Some(error) = failure {
+        if let Err(error) = &synced {
             sealing.keep_journal |= matches!(error, Error::SyncFailed { .. });
-            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(&error)));
+            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(error)));
         }
+        synced
     }
 
     /// Syncs everything logged so far.
@@ -204,7 +206,7 @@ impl WriterCore {
         for ring in &rings {
             sealing.progress.entry(ring.number).or_default().look(ring, Instant::now());
         }
-        self.sync_rings(&mut sealing, &rings, None);
+        self.sync_rings(&mut sealing, &rings, None)?;
         let failed = sealing.keep_journal || sealing.progress.values().any(|progress| progress.sync_failed);
         if !failed {
             return Ok(());
@@ -315,6 +317,9 @@ impl WriterCore {
             let progress = sealing.progress.entry(ring.number).or_default();
             progress.committed = watermark.committed;
             progress.pending_since = (progress.head > progress.committed).then(Instant::now);
+            if synced.is_ok() {
+                ring.journal.synced().fetch_max(watermark.committed, Ordering::Release);
+            }
             if synced.is_ok() && !sealing.keep_journal {
                 ring.recycle(watermark.committed);
             }

@@ -1,0 +1,181 @@
+//! An error from any system call that the engine makes on its files, at each of its first uses.
+//!
+//! `strace` attaches to a program that is fully started and waits on the shared page, so neither the loader's nor the
+//! runtime's start is disturbed: the counts begin with the first call of the engine, per thread. Memory of the program
+//! comes from `brk`, which is left alone, so `mmap` is a journal, SQLite's shared memory or the stack of a new thread.
+
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use stepwell_tests::board::Stage;
+use stepwell_tests::random::Random;
+use stepwell_tests::settings::{number, seed};
+use stepwell_tests::tally::Tally;
+use stepwell_tests::volume::{memory_folder, run};
+
+use crate::training::{Training, check_status};
+
+/// Calls made to fail, each with the names it has on this machine.
+const CALLS: [&str; 24] = [
+    "openat",
+    "fallocate",
+    "mmap",
+    "msync",
+    "fdatasync",
+    "fsync",
+    "write",
+    "pwrite64",
+    "rename",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "ftruncate",
+    "close",
+    "mkdir",
+    "flock",
+    "statfs",
+    "getdents64",
+    "statx",
+    "newfstatat",
+    "madvise",
+    "read",
+];
+const ERRORS: [&str; 8] = ["EIO", "ENOSPC", "EINTR", "EMFILE", "EROFS", "ESTALE", "EACCES", "EDQUOT"];
+const POSITIONS: u64 = 20;
+/// Calls of the training program: more than a ring holds.
+const RECORDS: usize = 5_000;
+/// Cases at a time.
+const AT_A_TIME: usize = 2;
+
+/// What the standard library says when it ends a program by itself: a new thread that gets no memory for its alternate
+/// signal stack, and a folder that cannot be closed, which no local file system does. Neither is for the engine to mend.
+const OF_THE_STANDARD_LIBRARY: [&str; 2] =
+    ["failed to allocate an alternative stack", "unexpected error during closedir"];
+
+#[derive(Clone, Debug)]
+struct Injection {
+    call: &'static str,
+    error: &'static str,
+    position: u64,
+    /// The call fails from then on in each of its uses, not only once.
+    lasting: bool,
+}
+
+/// Whether it makes sense that a call fails again and again. One that is interrupted is to be made again until it is not;
+/// and no `close` at all is not a failing disk.
+fn can_last(call: &str, error: &str) -> bool {
+    error != "EINTR" && call != "close"
+}
+
+/// Every call, error and position, once and lasting, in random order.
+fn injections(random: &mut Random) -> Vec<Injection> {
+    let mut all = Vec::new();
+    for call in CALLS {
+        for error in ERRORS {
+            for position in 1..=POSITIONS {
+                all.push(Injection { call, error, position, lasting: false });
+                if can_last(call, error) {
+                    all.push(Injection { call, error, position, lasting: true });
+                }
+            }
+        }
+    }
+    for last in (1..all.len()).rev() {
+        all.swap(last, random.below(last as u64 + 1) as usize);
+    }
+    all
+}
+
+#[test]
+fn training_ends_by_itself_whatever_system_call_fails() {
+    if let Err(why) = run("strace", &["-V"]) {
+        return println!("skipped: errors injected into system calls: {why}");
+    }
+    let seed = seed("injected failures");
+    let count = number("STEPWELL_INJECTIONS", 40);
+    let mut injections = injections(&mut Random::new(seed));
+    let all = injections.len();
+    injections.truncate(count as usize);
+    let left = Mutex::new(injections);
+    let result = Mutex::new((Tally::default(), 0, Vec::new()));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let Some(injection) = left.lock().expect("no panic").pop() else { return };
+                    let outcome = try_one(&injection);
+                    let (tally, met, faults) = &mut *result.lock().expect("no panic");
+                    match outcome {
+                        Ok((one, injected)) => {
+                            tally.add(&one);
+                            *met += injected;
+                        }
+                        Err(fault) => {
+                            println!("FAULT {injection:?}: {fault}");
+                            tally.cases += 1;
+                            faults.push(format!("{injection:?}: {fault}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (tally, met, faults) = result.into_inner().expect("no panic");
+    let rate = tally.cases as f64 / start.elapsed().as_secs_f64();
+    println!("injected failures: {} of {all} cases, {met} failures met, {rate:.1} cases/s", tally.cases);
+    assert!(faults.is_empty(), "{} of {} cases went wrong: {faults:#?}", faults.len(), tally.cases);
+    tally.close("injected failures");
+}
+
+/// Trains with one failure, then looks at the store without any. Also returns how many calls failed: each thread has its
+/// own n-th call, or none.
+fn try_one(injection: &Injection) -> Result<(Tally, u64), String> {
+    let folder = memory_folder();
+    let trace = folder.path().join("trace");
+    let mut training = Training::start(&folder.path().join("store"), RECORDS, 0, &[]);
+    training.wait_until("its begin", |board| board.has_reached(Stage::Begun));
+    let Injection { call, error, position, lasting } = injection;
+    let onwards = if *lasting { "+" } else { "" };
+    let mut strace = Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(&trace)
+        .arg("-e")
+        .arg(format!("trace={call}"))
+        .arg("-e")
+        .arg(format!("inject={call}:error={error}:when={position}{onwards}"))
+        .args(["-p", &training.child.id().to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("strace cannot be started: {error}"))?;
+    wait_for_tracer(training.child.id())?;
+    training.go();
+    let status = training.end_by_itself();
+    // It ends with the last process it follows.
+    strace.wait().map_err(|error| error.to_string())?;
+    let report = training.report();
+    if OF_THE_STANDARD_LIBRARY.iter().any(|text| report.stderr.contains(text)) {
+        println!("{injection:?}: ended by the standard library: {}", report.stderr.trim().replace('\n', " "));
+        return Ok((Tally { cases: 1, ..Tally::default() }, 1));
+    }
+    check_status(status, &report)?;
+    let trace = std::fs::read_to_string(trace).map_err(|error| error.to_string())?;
+    let met = trace.lines().filter(|line| line.contains("(INJECTED)")).count() as u64;
+    training.check(&report).map(|checked| (checked.tally, met))
+}
+
+fn wait_for_tracer(pid: u32) -> Result<(), String> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| error.to_string())?;
+        if status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0")) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err("strace did not attach within 10 s".to_owned())
+}

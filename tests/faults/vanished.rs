@@ -1,0 +1,90 @@
+//! Files that go away under a live writer.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use stepwell_engine::{Access, RunOptions, Store};
+use stepwell_tests::board::{CALLS_MAX, Signal};
+use stepwell_tests::volume::memory_folder;
+use stepwell_tests::{METRICS_NAME, tight_config};
+
+use crate::training::Training;
+
+/// All journals below a folder.
+pub fn journals(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(journals(&path));
+        } else if path.extension().is_some_and(|extension| extension == "journal") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_journal_deleted_under_its_writer_costs_nothing_while_the_writer_lives() {
+    let folder = memory_folder();
+    let mut training = Training::start(&folder.path().join("store"), CALLS_MAX, 20, &[]);
+    training.go();
+    training.wait_for_taken(6_000);
+    let journals = journals(&training.store);
+    assert!(!journals.is_empty());
+    journals.iter().for_each(|journal| std::fs::remove_file(journal).expect("deleted"));
+    training.wait_for_taken(3 * 4096);
+    let report = training.end_well();
+    let checked = training.check(&report).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(checked.tally.kept, training.board.get(Signal::Taken));
+}
+
+#[test]
+fn a_store_removed_under_its_writer_is_told_and_does_not_end_training() {
+    let folder = memory_folder();
+    let mut training = Training::start(&folder.path().join("store"), CALLS_MAX, 20, &[]);
+    training.go();
+    training.wait_for_taken(6_000);
+    std::fs::remove_dir_all(&training.store).expect("removed");
+    training.wait_until("a full ring", |board| board.get(Signal::Refused) > 100);
+    let report = training.end_well();
+    assert!(report.text.contains("warning: ") && report.text.contains("No such file or directory"), "{report:?}");
+    assert!(report.stderr.contains("stepwell: "), "{report:?}");
+    let drops = report.finished.expect("a report").1;
+    assert_eq!(drops, training.board.get(Signal::Refused));
+}
+
+// `sync` remembered only that a sync had failed, not that a folder could not even be opened for one, and returned `Ok`.
+#[test]
+fn sync_fails_when_the_folders_that_lead_to_the_journal_cannot_be_synced() {
+    let folder = memory_folder();
+    let mut config = tight_config(4096);
+    config.sync_interval = Duration::from_secs(3600);
+    let path = folder.path().join("store");
+    let store = Store::open_with(&path, Access::Create, config).expect("a store");
+    let run = store.start_run(RunOptions::new("fault", "sync")).expect("a run");
+    let metric = run.metric(METRICS_NAME, "loss").expect("a metric");
+    let mut log = run.logger().expect("a logger");
+    log.log(metric, 0, 0.5).expect("room");
+    std::fs::remove_dir_all(&path).expect("removed");
+    run.sync().expect_err("nothing of this can be found after a power cut");
+    assert_eq!(log.durable_seq(), log.next_seq() - 1, "nothing is reported as durable");
+}
+
+#[test]
+#[ignore = "a journal truncated by another process is SIGBUS: the engine gets a guard"]
+fn a_journal_truncated_under_its_writer_does_not_end_training_and_is_told() {
+    let folder = memory_folder();
+    let mut training = Training::start(&folder.path().join("store"), CALLS_MAX, 20, &[]);
+    training.go();
+    training.wait_for_taken(6_000);
+    for journal in journals(&training.store) {
+        OpenOptions::new().write(true).open(&journal).and_then(|file| file.set_len(8192)).expect("truncated");
+    }
+    let calls = training.board.get(Signal::Calls);
+    training.wait_until("further calls", |board| board.get(Signal::Calls) >= calls + 10_000);
+    let report = training.end_well();
+    // What was in the pages is lost; each record of which a call returned is there, or is told.
+    training.check(&report).unwrap_or_else(|fault| panic!("{fault}"));
+}
