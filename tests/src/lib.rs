@@ -1,9 +1,13 @@
 //! What the crash campaigns share: how a writer acknowledges, what it logs, and how its rows are read back.
 
 pub mod acknowledge;
+pub mod control;
+pub mod forks;
+pub mod lanes;
 pub mod random;
 pub mod rows;
 pub mod settings;
+pub mod storm;
 pub mod tally;
 
 use std::time::Duration;
