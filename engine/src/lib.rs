@@ -40,6 +40,7 @@
 
 pub mod batch;
 pub mod catalog;
+mod claim;
 mod clock;
 pub mod config;
 pub mod error;

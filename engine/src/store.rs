@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::batch::merge;
 use crate::catalog::{Catalog, CatalogSnapshot, ReindexReport, run_state};
+use crate::claim::Claim;
 use crate::clock::wall_nanos;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result, with_causes};
@@ -156,13 +157,13 @@ impl Store {
                 fault: format!("this run belongs to stage {:?} of pipeline {:?}", first.stage, first.pipeline),
             });
         }
-        let attempts = existing.iter().filter(|started| started.writer.rank == options.rank);
-        let attempt = attempts.map(|started| started.writer.attempt + 1).max().unwrap_or(0);
+        // Held until the writer's event log is there.
+        let claim = Claim::next(layout, run_id, options.rank)?;
         let git = git::head_of_current_folder();
         let started = WriterStarted {
             format: EVENT_FORMAT,
             run_id,
-            writer: WriterId::generate(options.rank, attempt),
+            writer: WriterId::generate(options.rank, claim.attempt),
             pipeline: options.pipeline,
             stage: options.stage,
             name: options.name.or_else(|| existing.iter().find_map(|started| started.name.clone())),
@@ -179,6 +180,7 @@ impl Store {
             started,
             when_full: options.when_full,
         })?;
+        drop(claim);
         let run = Run::new(core, self.clone());
         run.set_params(options.params)?;
         run.set_tags(options.tags)?;

@@ -125,7 +125,7 @@ fn readers_do_not_keep_recovery_from_a_dead_writer() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     let mut tally = Tally { cases: 1, ..Tally::default() };
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..1 {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Acquire) {
                     let file = std::fs::File::open(&log).expect("open");
