@@ -9,12 +9,16 @@ use rustix::fs::FlockOperation;
 use crate::clock::wall_nanos;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLine};
+use crate::fork::LockFile;
 use crate::fsutil::sync_folder;
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, TEMP_PREFIX, parse_events_file};
 
 /// Largest event log read: a guard against a file that is no event log.
 pub const LOG_BYTES_MAX: u64 = 1 << 32;
+
+/// Most times that a lock which only readers hold is tried again.
+const READER_ASKS_MAX: u32 = 100_000;
 
 /// An event log as read from disk.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +114,7 @@ pub enum Durability {
 /// The writing end of an event log. The lock on the file says that the writer is alive; it goes with the process.
 #[derive(Debug)]
 pub struct EventLog {
-    file: File,
+    file: LockFile,
     path: PathBuf,
     next_n: u64,
     last_time: i64,
@@ -129,13 +133,9 @@ impl EventLog {
     pub fn create(path: &Path, first: Event) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temp = path.with_file_name(format!("{TEMP_PREFIX}{name}"));
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .read(true)
-            .open(&temp)
+        let file = LockFile::open(&temp, OpenOptions::new().create_new(true).append(true).read(true))
             .map_err(Error::io("create the event log", path))?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+        rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::io("lock the event log", path)(errno.into()))?;
         let mut log = Self { file, path: path.to_owned(), next_n: 0, last_time: 0, unsynced: true, sync_failed: false };
         log.append(first, Durability::Process)?;
@@ -149,10 +149,16 @@ impl EventLog {
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`].
     pub fn take_over(path: &Path) -> Result<Option<(Self, LogContents)>> {
-        let mut file =
-            OpenOptions::new().append(true).read(true).open(path).map_err(Error::io("open the event log", path))?;
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(None);
+        let mut file = LockFile::open(path, OpenOptions::new().append(true).read(true))
+            .map_err(Error::io("open the event log", path))?;
+        // A reader that asks whether the writer lives holds a shared lock for a moment; that is no sign of life.
+        let mut asks = 0;
+        while rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            asks += 1;
+            if asks > READER_ASKS_MAX || is_locked(path)? {
+                return Ok(None);
+            }
+            std::thread::yield_now();
         }
         let contents = read_log(path)?;
         if contents.has_torn_tail() {
@@ -209,11 +215,6 @@ impl EventLog {
         self.unsynced = false;
         Ok(())
     }
-
-    /// The file, for what has to be done to its descriptor in a forked child.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
 }
 
 /// Whether the writer of the log at `path` still holds its lock.
@@ -221,7 +222,7 @@ impl EventLog {
 /// # Errors
 /// [`Error::Io`] when the log cannot be opened.
 pub fn is_locked(path: &Path) -> Result<bool> {
-    let file = File::open(path).map_err(Error::io("open the event log", path))?;
+    let file = LockFile::open(path, OpenOptions::new().read(true)).map_err(Error::io("open the event log", path))?;
     // A shared lock is enough to ask, and two readers that ask at once do not take each other for the writer.
-    Ok(rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    Ok(rustix::fs::flock(&*file, FlockOperation::NonBlockingLockShared).is_err())
 }

@@ -46,6 +46,7 @@ pub mod config;
 pub mod error;
 mod event_log;
 pub mod events;
+mod fork;
 mod fsutil;
 mod git;
 mod host;

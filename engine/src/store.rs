@@ -14,6 +14,7 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
+use crate::fork::ProcessMark;
 use crate::fsutil::{is_remote, sync_folder};
 use crate::git;
 use crate::host::{current_process, is_alive};
@@ -74,8 +75,19 @@ struct Inner {
     layout: Layout,
     access: Access,
     config: EngineConfig,
-    catalog: Mutex<Catalog>,
+    catalog: Arc<Mutex<Catalog>>,
     recovery: RecoveryReport,
+    /// The process that opened it.
+    process: ProcessMark,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.process.is_foreign() {
+            // A thread of the parent may have been at work in it, in memory that the parent shares.
+            std::mem::forget(Arc::clone(&self.catalog));
+        }
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -112,8 +124,9 @@ impl Store {
                 catalog.refresh(&layout)?;
             }
         }
-        let catalog = Mutex::new(catalog);
-        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery }) })
+        let catalog = Arc::new(Mutex::new(catalog));
+        let process = ProcessMark::own();
+        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery, process }) })
     }
 
     /// Where its files lie.
@@ -190,9 +203,19 @@ impl Store {
     /// Indexes what a run of this process just committed. A catalog that is busy or cannot be written is no failure of the
     /// commit: the event log is the truth, and whoever opens the store next indexes it.
     pub(crate) fn index_commit(&self) {
-        if let Ok(mut catalog) = self.inner.catalog.try_lock() {
+        if !self.inner.process.is_foreign()
+            && let Ok(mut catalog) = self.inner.catalog.try_lock()
+        {
             let _ = catalog.refresh_within(&self.inner.layout, INDEX_PATIENCE);
         }
+    }
+
+    /// The catalog; in a forked child one of its own, because a thread of the parent may have been at work in this one.
+    fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
+        if self.inner.process.is_foreign() {
+            return work(&mut open_catalog(&self.inner.layout, self.inner.access)?);
+        }
+        work(&mut self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -207,11 +230,10 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`], [`Error::Io`], [`Error::NewerFormat`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let catalog = {
-            let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalog = self.with_catalog(|catalog| {
             catalog.refresh(&self.inner.layout)?;
-            catalog.snapshot(&self.inner.layout)?
-        };
+            catalog.snapshot(&self.inner.layout)
+        })?;
         Snapshot::read(&self.inner.layout, catalog)
     }
 
@@ -263,8 +285,7 @@ impl Store {
                 hint: "the run logged nothing under it",
             });
         }
-        let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        catalog.refresh(layout)?;
+        self.with_catalog(|catalog| catalog.refresh(layout))?;
         Ok(artifacts)
     }
 
@@ -283,10 +304,11 @@ impl Store {
     /// [`Error::ReadOnlyStore`], [`Error::Catalog`], [`Error::Io`].
     pub fn reindex(&self) -> Result<ReindexReport> {
         self.check_writable()?;
-        let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = Catalog::rebuild(&self.inner.layout)?;
-        *catalog = Catalog::open(&self.inner.layout)?;
-        Ok(report)
+        self.with_catalog(|catalog| {
+            let report = Catalog::rebuild(&self.inner.layout)?;
+            *catalog = Catalog::open(&self.inner.layout)?;
+            Ok(report)
+        })
     }
 }
 

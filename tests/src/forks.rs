@@ -18,7 +18,7 @@ pub const PANICKED: i32 = 101;
 /// Exit status of a child whose closure failed.
 pub const FAILED: i32 = 102;
 /// A child that takes longer than this hangs: SIGALRM ends it.
-const CHILD_SECS_MAX: u32 = 60;
+const CHILD_SECS_MAX: u32 = 30;
 
 /// Process id of a child.
 pub type Pid = i32;
@@ -46,7 +46,8 @@ pub fn fork(work: impl FnOnce() -> Result<(), Fault>) -> std::io::Result<Pid> {
             let status = match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(())) => 0,
                 Ok(Err(fault)) => {
-                    eprintln!("forked child: {fault}");
+                    let fault: &(dyn std::error::Error + 'static) = &*fault;
+                    eprintln!("forked child: {}", stepwell_engine::with_causes(fault));
                     FAILED
                 }
                 Err(_) => PANICKED,

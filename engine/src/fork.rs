@@ -3,17 +3,24 @@
 //! `fork` runs the handlers below (POSIX.1, `pthread_atfork`). In the child every gate is closed, so that the next log
 //! call is refused instead of writing over the parent's slots; and the descriptors of event logs, which carry the lock
 //! that says the writer lives, are pointed to `/dev/null`, so that the lock goes with the parent and not with its last child.
+//! The same goes for the locks by which recovery takes a log over and readers ask for a sign of life.
 //!
 //! Invariant: `GUARD` is held by the forking thread from before the fork until after it, in both processes, so the
 //! registry is whole in the child and nobody else has it locked.
 #![allow(unsafe_code)]
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use crate::ring::{Gate, GateState};
 
+/// Forks between this process and the one that registered the handlers.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 static GUARD: AtomicBool = AtomicBool::new(false);
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { gates: Vec::new(), logs: Vec::new() });
 static HANDLERS: Once = Once::new();
@@ -47,12 +54,37 @@ pub(crate) fn undisturbed<T>(action: impl FnOnce() -> T) -> T {
 }
 
 fn with_registry<T>(action: impl FnOnce(&mut Registry) -> T) -> T {
+    register_handlers();
+    undisturbed(|| action(&mut REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+fn register_handlers() {
     HANDLERS.call_once(|| {
         // SAFETY: the handlers are functions of this program without arguments; they allocate nothing and take no lock
         // that another thread may hold at the fork.
         unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
     });
-    undisturbed(|| action(&mut REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// Identity of a process among those that share its past. The number alone does not do: the first child in a new process
+/// namespace has number 1, and so may its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessMark {
+    pub pid: u32,
+    generation: u32,
+}
+
+impl ProcessMark {
+    /// That of the calling process.
+    pub(crate) fn own() -> Self {
+        register_handlers();
+        Self { pid: std::process::id(), generation: GENERATION.load(Ordering::Acquire) }
+    }
+
+    /// Whether the calling process is another one: a forked child of this one.
+    pub(crate) fn is_foreign(self) -> bool {
+        self != Self::own()
+    }
 }
 
 /// Has the gate closed in forked children.
@@ -63,14 +95,40 @@ pub(crate) fn register_gate(gate: &Arc<Gate>) {
     });
 }
 
-/// Has the descriptor of an event log let go in forked children.
-pub(crate) fn register_log(file: &impl AsRawFd) {
-    with_registry(|registry| registry.logs.push(file.as_raw_fd()));
+/// A file opened to be locked; let go in forked children, which would otherwise keep the lock.
+#[derive(Debug)]
+pub(crate) struct LockFile(File);
+
+impl LockFile {
+    /// Opens the file. No fork happens between its opening and its registration.
+    pub(crate) fn open(path: &Path, options: &OpenOptions) -> io::Result<Self> {
+        with_registry(|registry| {
+            let file = options.open(path)?;
+            registry.logs.push(file.as_raw_fd());
+            Ok(Self(file))
+        })
+    }
 }
 
-/// Forgets the descriptor before it is closed.
-pub(crate) fn forget_log(file: &impl AsRawFd) {
-    with_registry(|registry| registry.logs.retain(|fd| *fd != file.as_raw_fd()));
+impl Deref for LockFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl DerefMut for LockFile {
+    fn deref_mut(&mut self) -> &mut File {
+        &mut self.0
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Forgotten before it is closed: afterwards the number may be that of another file.
+        with_registry(|registry| registry.logs.retain(|fd| *fd != self.0.as_raw_fd()));
+    }
 }
 
 extern "C" fn before() {
@@ -82,6 +140,7 @@ extern "C" fn after_in_parent() {
 }
 
 extern "C" fn after_in_child() {
+    GENERATION.fetch_add(1, Ordering::AcqRel);
     if let Ok(mut registry) = REGISTRY.try_lock() {
         for gate in registry.gates.iter().filter_map(Weak::upgrade) {
             gate.close(GateState::Forked);
