@@ -5,6 +5,9 @@
 //! that says the writer lives, are pointed to `/dev/null`, so that the lock goes with the parent and not with its last child.
 //! The same goes for the locks by which recovery takes a log over and readers ask for a sign of life.
 //!
+//! SQLite's own locks are held across a fork too: a thread that allocates memory in the parent would leave them locked in the
+//! child for good.
+//!
 //! Invariant: `GUARD` is held by the forking thread from before the fork until after it, in both processes, so the
 //! registry is whole in the child and nobody else has it locked.
 #![allow(unsafe_code)]
@@ -17,12 +20,27 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
+use rusqlite::ffi;
+
 use crate::ring::{Gate, GateState};
 
 /// Forks between this process and the one that registered the handlers.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static GUARD: AtomicBool = AtomicBool::new(false);
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { gates: Vec::new(), logs: Vec::new() });
+/// SQLite's static mutexes in the order in which it nests them: main, open, three of the file system, random numbers, page
+/// cache, its memory, memory (sqlite.org/c3ref/c_mutex_fast.html).
+const SQLITE_MUTEXES: [i32; 9] = [
+    ffi::SQLITE_MUTEX_STATIC_MAIN,
+    ffi::SQLITE_MUTEX_STATIC_OPEN,
+    ffi::SQLITE_MUTEX_STATIC_VFS1,
+    ffi::SQLITE_MUTEX_STATIC_VFS2,
+    ffi::SQLITE_MUTEX_STATIC_VFS3,
+    ffi::SQLITE_MUTEX_STATIC_PRNG,
+    ffi::SQLITE_MUTEX_STATIC_LRU,
+    ffi::SQLITE_MUTEX_STATIC_PMEM,
+    ffi::SQLITE_MUTEX_STATIC_MEM,
+];
 static HANDLERS: Once = Once::new();
 
 struct Registry {
@@ -133,10 +151,22 @@ impl Drop for LockFile {
 
 extern "C" fn before() {
     acquire();
+    for id in SQLITE_MUTEXES {
+        // SAFETY: SQLite's static mutexes exist always, and nobody who holds one waits for `GUARD`.
+        unsafe { ffi::sqlite3_mutex_enter(ffi::sqlite3_mutex_alloc(id)) };
+    }
+}
+
+fn release_all() {
+    for id in SQLITE_MUTEXES.iter().rev() {
+        // SAFETY: this thread took them before the fork, in the child as well.
+        unsafe { ffi::sqlite3_mutex_leave(ffi::sqlite3_mutex_alloc(*id)) };
+    }
+    release();
 }
 
 extern "C" fn after_in_parent() {
-    release();
+    release_all();
 }
 
 extern "C" fn after_in_child() {
@@ -155,5 +185,5 @@ extern "C" fn after_in_child() {
         }
         registry.logs.clear();
     }
-    release();
+    release_all();
 }
