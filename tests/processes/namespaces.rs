@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use stepwell_engine::{RunId, RunState};
+use stepwell_tests::acknowledge::Acknowledgements;
 use stepwell_tests::lanes::LaneRows;
 use stepwell_tests::tally::Tally;
 
-use crate::helper::{Setup, Writer, check_store, info_of, look, open};
+use crate::helper::{Helper, Setup, Writer, check_store, info_of, look, open, store_of, text};
 
 const CONTAINER: [&str; 6] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"];
 
@@ -50,6 +51,31 @@ fn a_container_started_again_has_the_same_numbers_and_becomes_another_attempt() 
     let rows = LaneRows::read(&snapshot, run).expect("each row once");
     writers.iter().for_each(|writer| writer.count(&rows, &mut tally));
     tally.close("containers");
+}
+
+/// A writer told itself from a forked child by its process number alone. The first process of a container has number 1, and
+/// so has its child in a container of its own: the child committed the parent's records and removed its journal.
+#[test]
+fn a_forked_child_with_the_number_of_its_parent_is_told_from_it() {
+    if !containers_work() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    let run = RunId::generate();
+    let page = folder.path().join("page");
+    let (store, run_text) = (store_of(folder.path()), run.to_string());
+    let own = [env!("CARGO_BIN_EXE_process-writer"), "nest", text(&store), &run_text, text(&page)];
+    Helper::start(CONTAINER[0], &[&CONTAINER[1..], &own].concat()).succeeds();
+    let store = open(folder.path());
+    assert_eq!(store.recovery().writers.len(), 1, "the parent ended without an end: {:?}", store.recovery());
+    let snapshot = check_store(&store, &[(run, RunState::Died)]);
+    let mut tally = Tally { cases: 1, ..Tally::default() };
+    let page = Acknowledgements::open(&page).expect("page");
+    LaneRows::read(&snapshot, run).expect("each row once").count(0, page.of(0), &mut tally);
+    let nested = snapshot.runs().iter().find(|info| info.stage == "nested").expect("the child's run");
+    assert_eq!(nested.state, RunState::Finished);
+    LaneRows::read(&snapshot, nested.run_id).expect("each row once").count(1, page.of(0), &mut tally);
+    tally.close("namesakes");
 }
 
 /// The kernel kills the container's processes after the one that started them.

@@ -48,6 +48,7 @@ fn main() -> Result<(), Fault> {
             scope.spawn(move || lane.log(run, stop).expect("the parent logs on"));
         }
         scope.spawn(|| commit_and_ask(&store, &run, &stop));
+        scope.spawn(|| start_and_drop(&store, &stop));
         let outcome = storm.rage(forks.parse()?);
         stop.store(true, Ordering::Release);
         outcome
@@ -81,6 +82,14 @@ fn commit_and_ask(store: &Store, run: &Run, stop: &AtomicBool) {
             Err(error) => panic!("snapshot: {error}"),
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Runs that start and go without an end: a child that is forked in the middle of a start must not keep one "running".
+fn start_and_drop(store: &Store, stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        drop(store.start_run(RunOptions::new("processes", "brief")).expect("start"));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

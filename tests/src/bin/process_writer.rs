@@ -5,14 +5,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stepwell_engine::{Access, RunOptions, Store};
+use stepwell_engine::{Access, Run, RunId, RunOptions, Store};
 use stepwell_tests::acknowledge::Acknowledgements;
 use stepwell_tests::control::Control;
+use stepwell_tests::forks::{self, Ended};
 use stepwell_tests::lanes::{Fault, log_lanes};
 use stepwell_tests::{METRICS_NAME, metric_of, tight_config, value_of};
 
 /// Records per claimed run; both sides know it.
 const CLAIM_RECORDS: i64 = 300;
+/// Records that each of two namesakes logs: twice what a ring holds.
+const NEST_RECORDS: i64 = 8192;
 
 fn main() -> Result<(), Fault> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,8 +31,9 @@ fn main() -> Result<(), Fault> {
             claim(Path::new(store), &Control::open(Path::new(control))?, lane.parse()?, runs)
         }
         ["recover", control, stores @ ..] => recover(&Control::open(Path::new(control))?, stores),
+        ["nest", store, run, page] => nest(Path::new(store), run.parse()?, &Acknowledgements::open(Path::new(page))?),
         _ => Err("process-writer write STORE RUN RANK PAGE CONTROL LANE THREADS PAUSE_MICROS | \
-                  claim STORE CONTROL LANE RUN... | recover CONTROL STORE..."
+                  claim STORE CONTROL LANE RUN... | recover CONTROL STORE... | nest STORE RUN PAGE"
             .into()),
     }
 }
@@ -103,5 +107,46 @@ fn recover(control: &Control, stores: &[&str]) -> Result<(), Fault> {
         }
     }
     control.tell(stores.len() as u64 + 1);
+    Ok(())
+}
+
+/// The first process of a container has a child in a container of its own: both have number 1.
+fn nest(store: &Path, run: RunId, page: &Acknowledgements) -> Result<(), Fault> {
+    let store = Store::open_with(store, Access::Create, tight_config(4096))?;
+    let run = store.start_run(RunOptions::new("processes", "nest").run_id(run))?;
+    let metric = run.metric(METRICS_NAME, &metric_of(0))?;
+    let mut log = run.logger()?;
+    for step in 0..NEST_RECORDS {
+        if step == NEST_RECORDS / 2 {
+            forks::new_process_namespace()?;
+            let child = forks::fork(|| as_namesake(&store, &run))?;
+            if forks::wait(child)? != Ended::Exited(0) {
+                return Err("the child failed".into());
+            }
+        }
+        log.log(metric, step, value_of(0, step))?;
+        page.acknowledge(0, step as u64 + 1);
+    }
+    Ok(())
+}
+
+fn as_namesake(store: &Store, run: &Run) -> Result<(), Fault> {
+    if std::process::id() != 1 {
+        return Err("the child is not the first process of its container".into());
+    }
+    for refused in [run.commit(METRICS_NAME).map(drop), run.logger().map(drop), run.finish().map(drop)] {
+        if !matches!(refused, Err(stepwell_engine::Error::Forked { .. })) {
+            return Err(format!("it passes for its parent: {refused:?}").into());
+        }
+    }
+    // Its own writer has a sealer of its own: more records than a ring holds go through.
+    let own = store.start_run(RunOptions::new("processes", "nested"))?;
+    let metric = own.metric(METRICS_NAME, &metric_of(1))?;
+    let mut log = own.logger()?;
+    for step in 0..NEST_RECORDS {
+        log.log(metric, step, value_of(1, step))?;
+    }
+    drop(log);
+    own.finish()?;
     Ok(())
 }
