@@ -6,12 +6,16 @@ use crate::clock::wall_nanos;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLine};
 use crate::fail_point;
+use crate::fork::LockFile;
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, TEMP_PREFIX, parse_events_file};
 use crate::storage::{LockKind, StorageFile, append_all, read_file, read_up_to, remove_file, sync_folder};
 
 /// Largest event log read: a guard against a file that is no event log.
 pub const LOG_BYTES_MAX: u64 = 1 << 32;
+
+/// Most times that a lock which only readers hold is tried again.
+const READER_ASKS_MAX: u32 = 100_000;
 
 /// An event log as read from disk.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +113,7 @@ pub enum Durability {
 /// The writing end of an event log. The lock on the file says that the writer is alive; it goes with the process.
 #[derive(Debug)]
 pub struct EventLog {
-    file: Box<dyn StorageFile>,
+    file: LockFile,
     layout: Layout,
     path: PathBuf,
     next_n: u64,
@@ -133,7 +137,7 @@ impl EventLog {
         let temp = path.with_file_name(format!("{TEMP_PREFIX}{name}"));
         let storage = layout.storage();
         fail_point::reach("log.create.begin");
-        let file = storage.create_new(&temp).map_err(Error::io("create the event log", path))?;
+        let file = LockFile::open(|| storage.create_new(&temp)).map_err(Error::io("create the event log", path))?;
         let create = || {
             if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
                 let held = std::io::Error::other("another process holds the lock of a file that was just created");
@@ -155,9 +159,16 @@ impl EventLog {
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`].
     pub fn take_over(layout: &Layout, path: &Path) -> Result<Option<(Self, LogContents)>> {
-        let file = layout.storage().open_write(path).map_err(Error::io("open the event log", path))?;
-        if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
-            return Ok(None);
+        let storage = layout.storage();
+        let file = LockFile::open(|| storage.open_write(path)).map_err(Error::io("open the event log", path))?;
+        // A reader that asks whether the writer lives holds a shared lock for a moment; that is no sign of life.
+        let mut asks = 0;
+        while !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
+            asks += 1;
+            if asks > READER_ASKS_MAX || is_locked(layout, path)? {
+                return Ok(None);
+            }
+            std::thread::yield_now();
         }
         let contents = read_log(layout, path)?;
         if contents.has_torn_tail() {
@@ -170,7 +181,7 @@ impl EventLog {
         Ok(Some((log, contents)))
     }
 
-    fn of(layout: &Layout, file: Box<dyn StorageFile>, path: &Path) -> Self {
+    fn of(layout: &Layout, file: LockFile, path: &Path) -> Self {
         Self {
             file,
             layout: layout.clone(),
@@ -244,11 +255,6 @@ impl EventLog {
         fail_point::reach("event.sync.end");
         Ok(())
     }
-
-    /// The file, for what has to be done to its descriptor in a forked child.
-    pub(crate) fn file(&self) -> &dyn StorageFile {
-        &*self.file
-    }
 }
 
 /// Whether the writer of the log at `path` still holds its lock.
@@ -256,7 +262,8 @@ impl EventLog {
 /// # Errors
 /// [`Error::Io`] when the log cannot be opened.
 pub(crate) fn is_locked(layout: &Layout, path: &Path) -> Result<bool> {
-    let file = layout.storage().open(path).map_err(Error::io("open the event log", path))?;
+    let storage = layout.storage();
+    let file = LockFile::open(|| storage.open(path)).map_err(Error::io("open the event log", path))?;
     // A shared lock is enough to ask, and two readers that ask at once do not take each other for the writer.
     let free = file.try_lock(LockKind::Shared).map_err(Error::io("ask for the lock of the event log", path))?;
     Ok(!free)

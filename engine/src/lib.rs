@@ -40,12 +40,14 @@
 
 pub mod batch;
 pub mod catalog;
+mod claim;
 mod clock;
 pub mod config;
 pub mod error;
 mod event_log;
 pub mod events;
 pub mod fail_point;
+mod fork;
 mod git;
 mod host;
 pub mod ids;

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use crate::batch::merge;
 use crate::catalog::{Catalog, CatalogSnapshot, ReindexReport, run_state};
+use crate::claim::Claim;
 use crate::clock::wall_nanos;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
 use crate::fail_point;
+use crate::fork::ProcessMark;
 use crate::git;
 use crate::host::{current_process, is_alive};
 use crate::ids::{RunId, WriterId, random_u64};
@@ -74,8 +76,19 @@ struct Inner {
     layout: Layout,
     access: Access,
     config: EngineConfig,
-    catalog: Mutex<Catalog>,
+    catalog: Arc<Mutex<Catalog>>,
     recovery: RecoveryReport,
+    /// The process that opened it.
+    process: ProcessMark,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.process.is_foreign() {
+            // A thread of the parent may have been at work in it, in memory that the parent shares.
+            std::mem::forget(Arc::clone(&self.catalog));
+        }
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -112,8 +125,9 @@ impl Store {
                 catalog.refresh(&layout)?;
             }
         }
-        let catalog = Mutex::new(catalog);
-        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery }) })
+        let catalog = Arc::new(Mutex::new(catalog));
+        let process = ProcessMark::own();
+        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery, process }) })
     }
 
     /// Where its files lie.
@@ -157,13 +171,13 @@ impl Store {
                 fault: format!("this run belongs to stage {:?} of pipeline {:?}", first.stage, first.pipeline),
             });
         }
-        let attempts = existing.iter().filter(|started| started.writer.rank == options.rank);
-        let attempt = attempts.map(|started| started.writer.attempt + 1).max().unwrap_or(0);
+        // Held until the writer's event log is there.
+        let claim = Claim::next(layout, run_id, options.rank)?;
         let git = git::head_of_current_folder();
         let started = WriterStarted {
             format: EVENT_FORMAT,
             run_id,
-            writer: WriterId::generate(options.rank, attempt),
+            writer: WriterId::generate(options.rank, claim.attempt),
             pipeline: options.pipeline,
             stage: options.stage,
             name: options.name.or_else(|| existing.iter().find_map(|started| started.name.clone())),
@@ -180,6 +194,7 @@ impl Store {
             started,
             when_full: options.when_full,
         })?;
+        drop(claim);
         let run = Run::new(core, self.clone());
         run.set_params(options.params)?;
         run.set_tags(options.tags)?;
@@ -190,10 +205,20 @@ impl Store {
     /// commit: the event log is the truth, and whoever opens the store next indexes it.
     pub(crate) fn index_commit(&self) {
         fail_point::reach("catalog.begin");
-        if let Ok(mut catalog) = self.inner.catalog.try_lock() {
+        if !self.inner.process.is_foreign()
+            && let Ok(mut catalog) = self.inner.catalog.try_lock()
+        {
             let _ = catalog.refresh_within(&self.inner.layout, INDEX_PATIENCE);
         }
         fail_point::reach("catalog.end");
+    }
+
+    /// The catalog; in a forked child one of its own, because a thread of the parent may have been at work in this one.
+    fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
+        if self.inner.process.is_foreign() {
+            return work(&mut open_catalog(&self.inner.layout, self.inner.access)?);
+        }
+        work(&mut self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -208,11 +233,10 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`], [`Error::Io`], [`Error::NewerFormat`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let catalog = {
-            let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalog = self.with_catalog(|catalog| {
             catalog.refresh(&self.inner.layout)?;
-            catalog.snapshot(&self.inner.layout)?
-        };
+            catalog.snapshot(&self.inner.layout)
+        })?;
         Snapshot::read(&self.inner.layout, catalog)
     }
 
@@ -264,8 +288,7 @@ impl Store {
                 hint: "the run logged nothing under it",
             });
         }
-        let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        catalog.refresh(layout)?;
+        self.with_catalog(|catalog| catalog.refresh(layout))?;
         Ok(artifacts)
     }
 
@@ -284,10 +307,11 @@ impl Store {
     /// [`Error::ReadOnlyStore`], [`Error::Catalog`], [`Error::Io`].
     pub fn reindex(&self) -> Result<ReindexReport> {
         self.check_writable()?;
-        let mut catalog = self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = Catalog::rebuild(&self.inner.layout)?;
-        *catalog = Catalog::open(&self.inner.layout)?;
-        Ok(report)
+        self.with_catalog(|catalog| {
+            let report = Catalog::rebuild(&self.inner.layout)?;
+            *catalog = Catalog::open(&self.inner.layout)?;
+            Ok(report)
+        })
     }
 }
 

@@ -2,105 +2,145 @@
 //!
 //! `STEPWELL_KILLS` sets the number of kills (200 by default, 10,000 in `make kill`), `STEPWELL_SEED` repeats a campaign.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use stepwell_engine::{Access, RunId, RunState, Store};
-use stepwell_tests::acknowledge::Acknowledgements;
+use stepwell_tests::acknowledge::{Acknowledgements, THREADS_MAX};
+use stepwell_tests::lanes::LaneRows;
 use stepwell_tests::random::Random;
-use stepwell_tests::rows::rows_of;
 use stepwell_tests::settings::{number, seed};
-use stepwell_tests::{metric_of, tight_config, value_of};
+use stepwell_tests::tally::Tally;
+use stepwell_tests::tight_config;
 
 /// Runs kept in one store before a fresh one is taken: later kills then meet a catalog with content.
 const RUNS_PER_STORE: u64 = 10;
 
-fn writer(arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_crash-writer"))
-        .args(arguments)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("start the writer")
+/// Processes of one run, and threads of each, that are killed together.
+const SHAPES: [(usize, usize); 6] = [(1, 1), (1, 4), (1, 16), (2, 2), (4, 1), (4, 4)];
+
+/// When a process is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// So long after its start.
+    After(Duration),
 }
 
-fn kill_after(mut child: Child, delay: Duration) {
-    std::thread::sleep(delay);
-    child.kill().expect("SIGKILL");
-    child.wait().expect("reaped");
+/// One kill: who writes, and when it ends.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    processes: usize,
+    threads: usize,
+    ring: u64,
+    moment: Moment,
 }
 
-#[derive(Default, Debug)]
-struct Totals {
-    kills: u64,
-    acknowledged: u64,
-    rows: u64,
-    in_flight: u64,
-    recoveries_killed: u64,
+impl Case {
+    /// The shapes take turns; the rest is chance.
+    fn random(number: u64, random: &mut Random) -> Self {
+        let (processes, threads) = SHAPES[number as usize % SHAPES.len()];
+        let ring = if processes * threads > 4 { 4096 << random.below(2) } else { 4096 << random.below(5) };
+        Self { processes, threads, ring, moment: Moment::After(Duration::from_micros(random.below(60_000))) }
+    }
+}
+
+/// Starts `crash-writer` so that it meets its end at `moment`.
+fn start(words: &[&str], _moment: Moment) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crash-writer"));
+    command.args(words).stdout(Stdio::null()).spawn().expect("start the writer")
+}
+
+fn end(children: Vec<Child>, moment: Moment) {
+    match moment {
+        Moment::After(delay) => std::thread::sleep(delay),
+    }
+    // All are killed before the first is waited for.
+    let mut killed = children;
+    killed.iter_mut().for_each(|child| child.kill().expect("SIGKILL"));
+    for mut child in killed {
+        child.wait().expect("reaped");
+    }
 }
 
 #[test]
 fn every_acknowledged_record_survives_sigkill_exactly_once() {
-    let seed = seed("kill");
     let kills = number("STEPWELL_KILLS", 200);
-    let mut random = Random::new(seed);
-    let mut totals = Totals::default();
-    let mut folder = tempfile::tempdir().expect("folder");
-    while totals.kills < kills {
-        if totals.kills.is_multiple_of(RUNS_PER_STORE) {
-            folder = tempfile::tempdir().expect("folder");
-        }
-        kill_one(folder.path(), &mut random, &mut totals);
+    let mut random = Random::new(seed("kill"));
+    let mut campaign = Campaign::default();
+    for kill in 0..kills {
+        let case = Case::random(kill, &mut random);
+        campaign.kill(case, &mut random);
     }
-    println!("{totals:?}");
-    assert!(totals.acknowledged > 0, "the writers logged nothing before they were killed");
+    println!("kill: {} recoveries were killed too", campaign.recoveries_killed);
+    assert!(campaign.tally.acknowledged > 0, "the writers logged nothing before they were killed");
+    campaign.tally.close("kill");
 }
 
-fn kill_one(folder: &Path, random: &mut Random, totals: &mut Totals) {
-    let store = folder.join("store");
-    let page_path = folder.join(format!("page{}", totals.kills));
-    let run = RunId::generate();
-    let threads = 1 + random.below(4) as usize;
-    let ring = 4096 << random.below(5);
-    let page = Acknowledgements::open(&page_path).expect("page");
-    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-    let child =
-        writer(&["write", &text(&store), &run.to_string(), &text(&page_path), &threads.to_string(), &ring.to_string()]);
-    kill_after(child, Duration::from_micros(random.below(60_000)));
-    totals.kills += 1;
-    // Recovery may be killed too, and again.
-    while random.below(3) == 0 {
-        kill_after(writer(&["recover", &text(&store)]), Duration::from_micros(random.below(8_000)));
-        totals.recoveries_killed += 1;
-    }
-    let store = Store::open_with(&store, Access::Create, tight_config(4096)).expect("open and recover");
-    assert!(store.recovery().failures.is_empty(), "{:?}", store.recovery().failures);
-    check(&store, run, threads, &page, totals);
+#[derive(Default)]
+struct Campaign {
+    tally: Tally,
+    recoveries_killed: u64,
+    folder: Option<tempfile::TempDir>,
 }
 
-fn check(store: &Store, run: RunId, threads: usize, page: &Acknowledgements, totals: &mut Totals) {
-    let snapshot = store.snapshot().expect("snapshot");
-    assert!(snapshot.live().is_empty(), "recovery leaves nothing in journals");
-    let rows = rows_of(&snapshot, run).expect("each row once, each segment readable");
-    for thread in 0..threads {
-        let acknowledged = page.of(thread);
-        let metric = metric_of(thread);
-        let own: Vec<_> = rows.iter().filter(|((name, _), _)| *name == metric).map(|(_, row)| *row).collect();
-        let found = own.len() as u64;
-        assert!(found >= acknowledged, "{metric}: {found} rows of {acknowledged} acknowledged");
-        // The call that was under way when the signal came may have been finished, and no other.
-        assert!(found <= acknowledged + 1, "{metric}: {found} rows, {acknowledged} acknowledged");
-        for (step, row) in own.iter().enumerate() {
-            let step = step as i64;
-            assert_eq!(*row, (step, value_of(thread, step).to_bits()), "{metric} at {step}");
+impl Campaign {
+    /// The folder of the next case.
+    fn folder(&mut self) -> PathBuf {
+        if self.tally.cases.is_multiple_of(RUNS_PER_STORE) {
+            self.folder = None;
         }
-        totals.acknowledged += acknowledged;
-        totals.in_flight += found - acknowledged;
+        let folder = self.folder.get_or_insert_with(|| tempfile::tempdir().expect("folder"));
+        folder.path().to_owned()
     }
-    totals.rows += rows.len() as u64;
-    if let Some(info) = snapshot.runs().iter().find(|info| info.run_id == run) {
-        assert_eq!(info.state, RunState::Died);
+
+    fn kill(&mut self, case: Case, random: &mut Random) {
+        let folder = self.folder();
+        let store = folder.join("store");
+        let run = RunId::generate();
+        let pages: Vec<PathBuf> =
+            (0..case.processes).map(|rank| folder.join(format!("page{}.{rank}", self.tally.cases))).collect();
+        let children = pages.iter().enumerate().map(|(rank, page)| write(&store, run, rank, page, case));
+        end(children.collect(), case.moment);
+        self.tally.cases += 1;
+        // Recovery may be killed too, and again.
+        while random.below(3) == 0 {
+            let moment = Moment::After(Duration::from_micros(random.below(8_000)));
+            end(vec![start(&["recover", text(&store)], moment)], moment);
+            self.recoveries_killed += 1;
+        }
+        let store = Store::open_with(&store, Access::Create, tight_config(4096)).expect("open and recover");
+        assert!(store.recovery().failures.is_empty(), "{case:?}: {:?}", store.recovery().failures);
+        self.check(&store, run, &pages, case);
     }
-    let damaged = store.verify(&mut |_, _| {}).expect("verify").damaged;
-    assert!(damaged.is_empty(), "{damaged:?}");
+
+    fn check(&mut self, store: &Store, run: RunId, pages: &[PathBuf], case: Case) {
+        let snapshot = store.snapshot().expect("snapshot");
+        assert!(snapshot.live().is_empty(), "recovery leaves nothing in journals");
+        let rows = LaneRows::read(&snapshot, run).expect("each row once, each segment readable");
+        let before = self.tally.clone();
+        for (rank, page) in pages.iter().enumerate() {
+            let page = Acknowledgements::open(page).expect("page");
+            rows.count_lanes(rank * THREADS_MAX, case.threads, &page, &mut self.tally);
+        }
+        let bad = |tally: &Tally| (tally.lost_beyond, tally.invented);
+        assert_eq!(bad(&self.tally), bad(&before), "{case:?}: records lost beyond the promise, or invented");
+        let lanes = |lane: usize| lane / THREADS_MAX < case.processes && lane % THREADS_MAX < case.threads;
+        assert!(rows.lanes().all(lanes), "{case:?}: rows of nobody");
+        if let Some(info) = snapshot.runs().iter().find(|info| info.run_id == run) {
+            assert_eq!(info.state, RunState::Died);
+        }
+        let damaged = store.verify(&mut |_, _| {}).expect("verify").damaged;
+        assert!(damaged.is_empty(), "{damaged:?}");
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn write(store: &Path, run: RunId, rank: usize, page: &Path, case: Case) -> Child {
+    let numbers = [case.threads as u64, case.ring, rank as u64].map(|number| number.to_string());
+    let [threads, ring, rank] = numbers.each_ref().map(String::as_str);
+    start(&["write", text(store), &run.to_string(), text(page), threads, ring, rank], case.moment)
 }

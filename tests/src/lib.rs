@@ -2,9 +2,13 @@
 
 pub mod acknowledge;
 pub mod board;
+pub mod control;
+pub mod forks;
+pub mod lanes;
 pub mod random;
 pub mod rows;
 pub mod settings;
+pub mod storm;
 pub mod tally;
 pub mod volume;
 

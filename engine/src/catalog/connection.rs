@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 
 use super::ids::ID_BITS;
 use crate::error::{Error, Result};
+use crate::fork::{ProcessMark, undisturbed};
 use crate::layout::{Layout, TEMP_PREFIX};
 use crate::storage::{Disk, sync_folder};
 
@@ -67,12 +68,16 @@ impl Place {
 }
 
 impl Catalog {
-    /// Opens the catalog of a store for reading and writing; creates it when it is missing.
+    /// Opens the catalog of a store for reading and writing; creates it when it is missing. In a forked child of a process
+    /// that had a catalog open, this is a catalog in memory.
     ///
     /// # Errors
     /// [`Error::NewerFormat`]; [`Error::Damaged`] when the file is no SQLite database, is damaged, or belongs to another
     /// application; [`Error::Catalog`], [`Error::Io`].
     pub fn open(layout: &Layout) -> Result<Self> {
+        if is_inherited() {
+            return Self::open_in_memory();
+        }
         let path = layout.catalog();
         if is_missing(&path) {
             create_file(&path)?;
@@ -108,7 +113,7 @@ impl Catalog {
     /// As [`Catalog::open`].
     pub fn open_read_only(layout: &Layout) -> Result<Self> {
         let path = layout.catalog();
-        if is_missing(&path) {
+        if is_missing(&path) || is_inherited() {
             return Self::open_in_memory();
         }
         match open_read_only_file(&path) {
@@ -171,6 +176,14 @@ impl Catalog {
         *self = Self { id_bits: self.id_bits, ..copy };
         Ok(())
     }
+}
+
+/// Whether this is a forked child of a process that had a catalog open. SQLite keeps what it knows of locks per process and
+/// file; the child inherits that knowledge, and not the locks. So it leaves the file alone, and indexes in memory.
+pub(super) fn is_inherited() -> bool {
+    static OWNER: OnceLock<ProcessMark> = OnceLock::new();
+    let own = ProcessMark::own();
+    undisturbed(|| *OWNER.get_or_init(|| own) != own)
 }
 
 /// Opens a database file so that neither it nor its folder is written to.

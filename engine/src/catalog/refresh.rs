@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::apply::{Applier, Failure, Outcome};
 use super::connection::{
-    BUSY_TIMEOUT, Catalog, belongs_to_another, configure, create_temp, failed, lock_folder, place_file,
+    BUSY_TIMEOUT, Catalog, belongs_to_another, configure, create_temp, failed, is_inherited, lock_folder, place_file,
     remove_database, sync_file, tables,
 };
 use super::digest::{LogPosition, RunDigest, clamp, digest};
@@ -181,6 +181,10 @@ impl Catalog {
     /// As [`Catalog::refresh`]. A file that belongs to another application or a newer Stepwell is left alone.
     pub fn rebuild(layout: &Layout) -> Result<ReindexReport> {
         let path = layout.catalog();
+        if is_inherited() {
+            // A forked child leaves the file to its parent.
+            return Err(Error::ReadOnlyStore { path });
+        }
         let rebuilt = Self::open(layout).and_then(|mut catalog| {
             let connection = catalog.connection_mut()?;
             check_soundness(connection, &path)?;

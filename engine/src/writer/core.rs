@@ -9,12 +9,12 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::event_log::{Durability, EventLog};
 use crate::events::{Event, FinishState, WriterStarted};
+use crate::fork::{self, ProcessMark};
 use crate::journal::{Geometry, Header, JournalFile};
 use crate::layout::Layout;
 use crate::ring::RINGS_MAX;
 use crate::run::MetricsArtifact;
 use crate::storage::{create_folder_unsynced, sync_folder};
-use crate::writer::fork;
 use crate::writer::interner::Interner;
 use crate::writer::logger::{Logger, Metric, Row, WhenFull};
 use crate::writer::ring::{Ring, RingPlace};
@@ -47,7 +47,7 @@ pub(crate) struct WriterCore {
     pub(super) started: WriterStarted,
     when_full: WhenFull,
     tag: u64,
-    pid: u32,
+    process: ProcessMark,
     interner: RwLock<Interner>,
     rings: Mutex<Rings>,
     /// `None` once the run was finished and its lock let go.
@@ -86,12 +86,11 @@ impl WriterCore {
         let (run, writer) = (started.run_id, started.writer);
         let log =
             EventLog::create(&layout, &layout.events(run, writer), Event::WriterStarted(Box::new(started.clone())))?;
-        fork::register_log(log.file());
         // Synced by the sealer, with the first records: a start waits for no device.
         create_folder_unsynced(layout.storage(), &layout.journals(run, writer))?;
         Ok(Arc::new(Self {
             tag: u64::from(NEXT_TAG.fetch_add(1, Ordering::Relaxed)) << 32,
-            pid: started.process.pid,
+            process: ProcessMark::own(),
             interner: RwLock::new(Interner::new(config.definition_bytes)),
             rings: Mutex::new(Rings::default()),
             log: Mutex::new(Some(log)),
@@ -142,13 +141,13 @@ impl WriterCore {
 
     /// Whether this is a forked child of the process that owns the writer.
     pub(super) fn is_foreign(&self) -> bool {
-        std::process::id() != self.pid
+        self.process.is_foreign()
     }
 
     /// Refuses calls in a forked child and after the run was finished.
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.is_foreign() {
-            return Err(Error::Forked { parent: self.pid });
+            return Err(Error::Forked { parent: self.process.pid });
         }
         if self.is_closed() { Err(Error::RunClosed { run: self.started.run_id }) } else { Ok(()) }
     }
@@ -273,9 +272,7 @@ impl WriterCore {
 
     /// Lets the lock on the event log go.
     pub(super) fn release_log(&self) {
-        if let Some(log) = lock(&self.log).take() {
-            fork::forget_log(log.file());
-        }
+        drop(lock(&self.log).take());
     }
 
     /// Commits the rest, says how the run ended, and closes it.

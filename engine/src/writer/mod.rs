@@ -2,7 +2,6 @@
 
 mod commit;
 mod core;
-mod fork;
 mod interner;
 mod logger;
 mod ring;

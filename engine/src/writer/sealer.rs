@@ -6,15 +6,15 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::fork::{ProcessMark, undisturbed};
 use crate::writer::core::WriterCore;
-use crate::writer::fork::undisturbed;
 
 /// Time between two looks at the rings when nobody wakes the sealer.
 const TICK: Duration = Duration::from_millis(20);
 /// The same while no run is open.
 const IDLE_TICK: Duration = Duration::from_secs(3600);
 
-static SEALER: Mutex<Option<(u32, Arc<Sealer>)>> = Mutex::new(None);
+static SEALER: Mutex<Option<(ProcessMark, Arc<Sealer>)>> = Mutex::new(None);
 
 /// Handle of the sealer thread.
 pub(crate) struct Sealer {
@@ -25,11 +25,11 @@ pub(crate) struct Sealer {
 impl Sealer {
     /// The sealer of this process; started at the first call, and again in a forked child.
     pub(crate) fn of_process() -> std::io::Result<Arc<Self>> {
-        let pid = std::process::id();
+        let process = ProcessMark::own();
         undisturbed(|| {
             let mut current = SEALER.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((owner, sealer)) = &*current
-                && *owner == pid
+                && *owner == process
             {
                 return Ok(Arc::clone(sealer));
             }
@@ -40,7 +40,7 @@ impl Sealer {
             // Calibration spins; the sealer has rings to look after meanwhile. Without the thread, records take their time
             // from the operating system.
             let _ = std::thread::Builder::new().name("stepwell-clock".to_owned()).spawn(clock::calibrate);
-            *current = Some((pid, Arc::clone(&sealer)));
+            *current = Some((process, Arc::clone(&sealer)));
             Ok(sealer)
         })
     }

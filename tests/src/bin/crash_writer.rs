@@ -1,48 +1,35 @@
 //! Logs as fast as it can until it is killed, and acknowledges each call that returned on a shared page; or recovers a
 //! store, to be killed in the middle of that.
 
-use std::error::Error;
 use std::path::Path;
-use std::thread;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use stepwell_engine::{Access, RunOptions, Store};
-use stepwell_tests::acknowledge::Acknowledgements;
-use stepwell_tests::{METRICS_NAME, metric_of, tight_config, value_of};
+use stepwell_tests::acknowledge::{Acknowledgements, THREADS_MAX};
+use stepwell_tests::lanes::{Fault, log_lanes};
+use stepwell_tests::tight_config;
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+fn main() -> Result<(), Fault> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["write", store, run, page, threads, ring] => {
-            write(Path::new(store), run, Path::new(page), threads.parse()?, ring.parse()?)
+        ["write", store, run, page, threads, ring] => write(store, run, 0, page, threads.parse()?, ring.parse()?),
+        ["write", store, run, page, threads, ring, rank] => {
+            write(store, run, rank.parse()?, page, threads.parse()?, ring.parse()?)
         }
         ["recover", store] => {
             Store::open_with(store, Access::Create, tight_config(4096))?;
             Ok(())
         }
-        _ => Err("crash-writer write STORE RUN PAGE THREADS RING | recover STORE".into()),
+        _ => Err("crash-writer write STORE RUN PAGE THREADS RING [RANK] | recover STORE".into()),
     }
 }
 
-fn write(store: &Path, run: &str, page: &Path, threads: usize, ring: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let page = Acknowledgements::open(page)?;
+fn write(store: &str, run: &str, rank: u16, page: &str, threads: usize, ring: u64) -> Result<(), Fault> {
+    let page = Acknowledgements::open(Path::new(page))?;
     let store = Store::open_with(store, Access::Create, tight_config(ring))?;
-    let run = store.start_run(RunOptions::new("crash", "write").run_id(run.parse()?))?;
-    thread::scope(|scope| {
-        let writers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let (run, page) = (run.clone(), &page);
-                scope.spawn(move || -> Result<(), Box<dyn Error + Send + Sync>> {
-                    let metric = run.metric(METRICS_NAME, &metric_of(thread))?;
-                    let mut log = run.logger()?;
-                    for step in 0.. {
-                        log.log(metric, step, value_of(thread, step))?;
-                        page.acknowledge(thread, step as u64 + 1);
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| "a thread panicked")?)
-    })
+    let run = store.start_run(RunOptions::new("crash", "write").run_id(run.parse()?).rank(rank.into()))?;
+    let first = usize::from(rank) * THREADS_MAX;
+    log_lanes(&run, &page, first, threads, Duration::ZERO, &AtomicBool::new(false))
 }

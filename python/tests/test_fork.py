@@ -1,0 +1,103 @@
+"""Forks at random moments of a Python program whose threads log, as data loaders do it.
+
+STEPWELL_FORKS sets the number of forks: 60 by default, 1,000 in full.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import fork_parent
+from campaign import Page, Tally, chance, number, recover, state_of, tight_environment
+
+FORKS_PER_PARENT = 20
+STATES = {"finish": "finished", "end of the program": "finished", "os._exit": "died", "kill": "died"}
+
+
+def children_of(folder):
+    """Run, number and page of every child that had a writer."""
+    for name in os.listdir(folder):
+        if name.startswith("child."):
+            run_id, number_text = name.removeprefix("child.").split(".")
+            yield run_id, int(number_text), Page(folder / name)
+
+
+def test_forked_children_of_a_python_program_never_touch_its_run(tmp_path):
+    random = chance("python forks")
+    forks = number("STEPWELL_FORKS", 60)
+    tally = Tally()
+    while tally.cases < forks:
+        folder = tmp_path / str(tally.cases)
+        folder.mkdir()
+        count = min(FORKS_PER_PARENT, forks - tally.cases)
+        one_parent(folder, random, count, tally)
+        tally.cases += count
+    tally.close("python forks")
+
+
+def one_parent(folder, random, forks, tally):
+    store, run_id = str(folder / "store"), str(uuid.uuid4())
+    end = random.choice(list(STATES))
+    words = [fork_parent.__file__, str(folder), run_id, str(random.randrange(2**32)), str(forks), end]
+    log = folder / "stderr"
+    try:
+        with open(log, "w") as stderr:
+            # Children that outlive the parent hold its descriptors: no pipe is waited for.
+            parent = subprocess.run(
+                [sys.executable, *words], env=tight_environment(store), stderr=stderr, timeout=300, check=False
+            )
+        assert parent.returncode == (-signal.SIGKILL if end == "kill" else 0), log.read_text()
+        failures = folder / "failures"
+        assert not failures.exists(), failures.read_text() + log.read_text()
+        check(folder, store, run_id, STATES[end], tally)
+    finally:
+        survivors = folder / "survivors"
+        for pid in survivors.read_text().split() if survivors.exists() else []:
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def check(folder, store, run_id, state, tally):
+    """While the children that outlive their parent still live."""
+    children = list(children_of(folder))
+    deadline = time.monotonic() + 60
+    while any(page.of(3) < fork_parent.CHILD_STEPS for _, _, page in children):
+        assert time.monotonic() < deadline, "an orphan does not get on"
+        time.sleep(0.01)
+    recover(store)
+    page = Page(folder / "page")
+    acknowledged = {lane: page.of(lane) for lane in range(fork_parent.THREADS)}
+    ranks = [child for child in children if child[0] == run_id]
+    if not ranks:
+        assert state_of(store, run_id) == state, "its children hold nothing of the parent's run"
+        tally.count(store, run_id, acknowledged)
+    else:
+        count_ranks(store, run_id, acknowledged, len(ranks), tally)
+    for other, _, _ in (child for child in children if child[0] != run_id):
+        tally.count(store, other, {3: fork_parent.CHILD_STEPS})
+    import stepwell
+
+    running = stepwell.sql("SELECT run_id FROM runs WHERE state = 'running'", store).rows
+    assert running == [], "a run is taken for running when nobody writes to it"
+
+
+def count_ranks(store, run_id, acknowledged, ranks, tally):
+    """Children that became ranks of the parent's run logged lane 3 each."""
+    import stepwell
+
+    query = f"SELECT rank, count(*), count(DISTINCT step) FROM metrics WHERE run_id = '{run_id}' AND metric = 'lane3' GROUP BY rank"
+    found = stepwell.sql(query, store).rows
+    steps = fork_parent.CHILD_STEPS
+    assert sorted(row[1:] for row in found) == [(steps, steps)] * ranks and all(row[0] > 0 for row in found), found
+    tally.acknowledged += ranks * steps
+    tally.kept += ranks * steps
+    query = f"SELECT metric, count(*), count(DISTINCT step), min(step), max(step) FROM metrics WHERE run_id = '{run_id}' AND rank = 0 GROUP BY metric"
+    for metric, rows, distinct, low, high in stepwell.sql(query, store).rows:
+        lane = int(metric.removeprefix("lane"))
+        tally.acknowledged += acknowledged[lane]
+        tally.kept += rows
+        assert (rows, low, high) == (distinct, 0, rows - 1), f"lane {lane}"
+        tally.lost_beyond += max(0, acknowledged[lane] - rows)
+        tally.invented += max(0, rows - acknowledged[lane] - 1)
