@@ -13,6 +13,7 @@ use super::ids::ID_BITS;
 use crate::error::{Error, Result};
 use crate::fork::{ProcessMark, undisturbed};
 use crate::fsutil::sync_folder;
+use crate::ids::new_uuid;
 use crate::layout::{Layout, TEMP_PREFIX};
 
 /// Version of the catalog's tables, in `PRAGMA user_version`.
@@ -285,7 +286,7 @@ fn is_missing(path: &Path) -> bool {
 
 /// A new, empty, synced catalog in the folder of `path`.
 pub(super) fn create_temp(path: &Path) -> Result<PathBuf> {
-    let name = format!("{TEMP_PREFIX}catalog-{}.db", uuid::Uuid::now_v7());
+    let name = format!("{TEMP_PREFIX}catalog-{}.db", new_uuid());
     let temp = path.with_file_name(name);
     let create = || {
         let connection = Connection::open(&temp)?;
