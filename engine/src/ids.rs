@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::fork::undisturbed;
 
 /// Identity of a run: a UUIDv7, so that ids sort by the time the run was started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct RunId(uuid::Uuid);
 impl RunId {
     /// A new id that sorts after every id made earlier on this machine.
     pub fn generate() -> Self {
-        Self(uuid::Uuid::now_v7())
+        Self(new_uuid())
     }
 
     /// The id with these 16 bytes.
@@ -70,10 +71,15 @@ impl WriterId {
     }
 }
 
+/// A new UUID. The crate has a lock around the last one it made, which a fork in the middle would leave locked in the child.
+pub(crate) fn new_uuid() -> uuid::Uuid {
+    undisturbed(uuid::Uuid::now_v7)
+}
+
 /// A random number, from the random half of a new UUID.
 pub(crate) fn random_u64() -> u64 {
     // The top two bits of that half are the variant; multiplying by an odd number spreads the other 62.
-    uuid::Uuid::now_v7().as_u64_pair().1.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    new_uuid().as_u64_pair().1.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl fmt::Display for WriterId {

@@ -48,8 +48,8 @@ class Page:
         return self.counters[lane]
 
 
-def log_lane(run, page, lane, stop=None, steps=None):
-    """Logs until `stop` is set, or so many steps; the ways of logging take turns by lane."""
+def log_lane(run, page, lane, stop=None, steps=None, pause=0.0):
+    """Logs until `stop` is set, or so many steps, with a pause in seconds after every 64; the ways of logging take turns by lane."""
     handle = run.metric(NAME, f"lane{lane}") if lane % 2 else None
     key = f"lane{lane}"
     step = 0
@@ -60,6 +60,8 @@ def log_lane(run, page, lane, stop=None, steps=None):
             run.log_metric(NAME, {key: value(lane, step)}, step=step)
         step += 1
         page.acknowledge(lane, step)
+        if pause and step % 64 == 0:
+            time.sleep(pause)
 
 
 @dataclass

@@ -54,11 +54,28 @@ def own_writer(folder, number, parent_id):
         os._exit(0)
 
 
+def sql(query):
+    """With rings this small, segments may come faster than a reader reads; it is told to ask again."""
+    while True:
+        try:
+            return stepwell.sql(query).rows
+        except stepwell.StepwellError as error:
+            if "ask again" not in str(error):
+                raise
+
+
 def ask(page, run):
     """A query in the child sees what the parent had acknowledged before the fork."""
     before = page.of(0)
     query = f"SELECT count(*) FROM metrics WHERE run_id = '{run.id}' AND metric = 'lane0'"
-    assert stepwell.sql(query).rows[0][0] >= before
+    assert sql(query)[0][0] >= before
+
+
+def ask_all_the_time(run, stop):
+    """A thread of the parent that is inside a query when the fork comes."""
+    while not stop.is_set():
+        sql(f"SELECT metric, max(value) FROM metrics WHERE run_id = '{run.id}' GROUP BY metric")
+        time.sleep(0.002)
 
 
 def load_batches(run, handle):
@@ -84,7 +101,11 @@ def in_child(deed, folder, number, run, handle, page):
         while True:
             signal.pause()
     elif deed == "grandchild":
-        if os.fork() == 0:
+        orphan = os.fork()
+        if orphan:
+            note(folder, "orphans", str(orphan))
+        else:
+            signal.alarm(CHILD_SECS_MAX)
             refused(run, handle)
             own_writer(folder, number, run.id)
             os._exit(0)
@@ -128,7 +149,8 @@ def main():
     run = stepwell.start("p", "fork", run_id=run_id)
     handle = run.metric(NAME, "lane0")
     stop = threading.Event()
-    threads = [threading.Thread(target=log_lane, args=(run, page, lane, stop), daemon=True) for lane in range(THREADS)]
+    threads = [threading.Thread(target=log_lane, args=(run, page, lane, stop, None, 0.003), daemon=True) for lane in range(THREADS)]
+    threads.append(threading.Thread(target=ask_all_the_time, args=(run, stop), daemon=True))
     for thread in threads:
         thread.start()
     children = []

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
@@ -15,6 +15,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use stepwell_engine::{ContentHash, RunId, SegmentInfo};
 
 use crate::error::{DamagedSegment, SegmentFault};
+use crate::per_process::PerProcess;
 
 /// Files remembered as verified; beyond it the memory is started anew. About 200 bytes each.
 const VERIFIED_FILES_MAX: usize = 200_000;
@@ -76,12 +77,12 @@ impl SegmentFile {
         // Where the file system keeps no time of change, every query hashes anew.
         let stamp = metadata.modified().ok().map(|modified| Stamp { modified, blake3: self.blake3 });
         // A scan reads a large file in several parts at once: one of them hashes, the others wait for it.
-        let turn = lock(&TURNS[self.turn()]);
-        let known = stamp.is_some() && lock(&MEMORY).verified.get(&self.path) == stamp.as_ref();
+        let turn = lock(&SHARED.get().turns[self.turn()]);
+        let known = stamp.is_some() && lock(&SHARED.get().memory).verified.get(&self.path) == stamp.as_ref();
         if !known {
             self.verify(&mut file)?;
             if let Some(stamp) = stamp {
-                lock(&MEMORY).remember_file(self.path.clone(), stamp);
+                lock(&SHARED.get().memory).remember_file(self.path.clone(), stamp);
             }
         }
         drop(turn);
@@ -90,7 +91,7 @@ impl SegmentFile {
     }
 
     fn turn(&self) -> usize {
-        usize::from(self.blake3.as_bytes()[0]) % TURNS.len()
+        usize::from(self.blake3.as_bytes()[0]) % SHARED.get().turns.len()
     }
 
     fn verify(&self, file: &mut File) -> Result<(), SegmentFault> {
@@ -105,7 +106,7 @@ impl SegmentFile {
     }
 
     fn footer(&self, file: &File) -> Result<Arc<ParquetMetaData>, SegmentFault> {
-        if let Some(footer) = lock(&MEMORY).footers.get(&self.blake3) {
+        if let Some(footer) = lock(&SHARED.get().memory).footers.get(&self.blake3) {
             return Ok(Arc::clone(footer));
         }
         let not_parquet = |error: parquet::errors::ParquetError| SegmentFault::NotParquet { fault: error.to_string() };
@@ -117,7 +118,7 @@ impl SegmentFile {
         let footer =
             if self.value_statistics_hold { footer } else { hide_value_statistics(footer).map_err(not_parquet)? };
         let footer = Arc::new(footer);
-        lock(&MEMORY).remember_footer(self.blake3, Arc::clone(&footer));
+        lock(&SHARED.get().memory).remember_footer(self.blake3, Arc::clone(&footer));
         Ok(footer)
     }
 }
@@ -173,9 +174,20 @@ struct Stamp {
     blake3: ContentHash,
 }
 
-static MEMORY: LazyLock<Mutex<Memory>> = LazyLock::new(Mutex::default);
-/// Locks held while a file is hashed, shared out by hash.
-static TURNS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+/// What the queries of a process share.
+static SHARED: PerProcess<Shared> = PerProcess::new();
+
+struct Shared {
+    memory: Mutex<Memory>,
+    /// Locks held while a file is hashed, shared out by hash.
+    turns: [Mutex<()>; 64],
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { memory: Mutex::default(), turns: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
 
 impl Memory {
     fn remember_file(&mut self, path: PathBuf, stamp: Stamp) {

@@ -41,6 +41,7 @@ mod live_scan;
 mod metrics_exec;
 mod metrics_table;
 pub mod output;
+mod per_process;
 mod policy;
 mod pruning;
 mod pushdown;

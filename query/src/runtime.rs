@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
+use crate::per_process::PerProcess;
 
 /// Planning and evaluating deep queries recurses, and an unoptimised build needs many times the stack of a release.
 const STACK_BYTES: usize = 16 << 20;
@@ -18,8 +19,8 @@ const WORKERS_MIN: usize = 2;
 /// Threads that may read and hash files at the same time.
 const BLOCKING_MAX: usize = 64;
 
-/// The process the threads belong to, and the threads. After a fork they exist in the parent only.
-static RUNTIME: Mutex<Option<(u32, Arc<Threads>)>> = Mutex::new(None);
+/// The threads. After a fork they exist in the parent only; waiting for them in the child would never end.
+static RUNTIME: PerProcess<Mutex<Option<Arc<Threads>>>> = PerProcess::new();
 
 /// Threads that run queries. Dropping them waits for nothing.
 pub(crate) struct Threads {
@@ -34,8 +35,8 @@ impl Threads {
 
     /// Gives the threads up: no later query runs on them.
     pub(crate) fn give_up(self: &Arc<Self>) {
-        let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let given_up = slot.take_if(|(_, current)| Arc::ptr_eq(current, self));
+        let mut slot = RUNTIME.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let given_up = slot.take_if(|current| Arc::ptr_eq(current, self));
         drop(slot);
         drop(given_up);
     }
@@ -51,11 +52,8 @@ impl Drop for Threads {
 
 /// The threads that run queries.
 pub(crate) fn runtime() -> Result<Arc<Threads>> {
-    let process = std::process::id();
-    let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((owner, runtime)) = slot.as_ref()
-        && *owner == process
-    {
+    let mut slot = RUNTIME.get().lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = slot.as_ref() {
         return Ok(Arc::clone(runtime));
     }
     let runtime = Builder::new_multi_thread()
@@ -67,10 +65,7 @@ pub(crate) fn runtime() -> Result<Arc<Threads>> {
         .build()
         .map_err(|source| Error::Runtime { source })?;
     let runtime = Arc::new(Threads { runtime: Some(runtime) });
-    if let Some((_, inherited)) = slot.replace((process, Arc::clone(&runtime))) {
-        // A forked child: the threads stayed behind in the parent, and waiting for them would never end.
-        std::mem::forget(inherited);
-    }
+    *slot = Some(Arc::clone(&runtime));
     Ok(runtime)
 }
 

@@ -27,8 +27,14 @@ impl Helper {
         self.0.wait().expect("reaped");
     }
 
+    /// Waits for its end; a helper that hangs is killed when it is dropped.
     pub fn succeeds(&mut self) {
-        let status = self.0.wait().expect("reaped");
+        let mut status = None;
+        wait_until("the helper's end", || {
+            status = self.0.try_wait().expect("reaped");
+            status.is_some()
+        });
+        let status = status.expect("it has ended");
         assert!(status.success(), "the helper ended with {status}");
     }
 }

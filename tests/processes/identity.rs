@@ -36,14 +36,17 @@ fn own_process() -> ProcessInfo {
     }
 }
 
-fn changes() -> Vec<(&'static str, Box<dyn Fn(&mut ProcessInfo)>)> {
+/// What the log is made to say, in words, and how.
+type Change = (&'static str, fn(&mut ProcessInfo));
+
+fn changes() -> Vec<Change> {
     vec![
-        ("the number of a living process, its start time too", Box::new(|process| *process = own_process())),
-        ("the number of a living process", Box::new(|process| process.pid = std::process::id())),
-        ("another boot", Box::new(|process| process.boot_id = "00000000-0000-4000-8000-000000000000".to_owned())),
-        ("no boot", Box::new(|process| process.boot_id = String::new())),
-        ("another host", Box::new(|process| process.host = "elsewhere".to_owned())),
-        ("the first process", Box::new(|process| process.pid = 1)),
+        ("the number of a living process, its start time too", |process| *process = own_process()),
+        ("the number of a living process", |process| process.pid = std::process::id()),
+        ("another boot", |process| process.boot_id = "00000000-0000-4000-8000-000000000000".to_owned()),
+        ("no boot", |process| process.boot_id = String::new()),
+        ("another host", |process| process.host = "elsewhere".to_owned()),
+        ("the first process", |process| process.pid = 1),
     ]
 }
 

@@ -74,7 +74,7 @@ impl Control {
 
     /// Waits until an order of at least `order` was given; spins, so that two helpers get on within microseconds.
     pub fn await_order(&self, order: u64) {
-        wait_until("the campaign's order", || self.ordered() >= order);
+        look_until("the campaign's order", || self.ordered() >= order, std::thread::yield_now);
     }
 
     /// Waits until the helper is at least so far.
@@ -83,14 +83,18 @@ impl Control {
     }
 }
 
-/// Waits until `done`.
+/// Looks every 0.1 ms until `done`.
 ///
 /// # Panics
 /// After two minutes: the other side hangs or is gone.
-pub fn wait_until(what: &str, done: impl Fn() -> bool) {
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    look_until(what, done, || std::thread::sleep(Duration::from_micros(100)));
+}
+
+fn look_until(what: &str, mut done: impl FnMut() -> bool, between: impl Fn()) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "waited for {what} in vain");
-        std::thread::yield_now();
+        between();
     }
 }

@@ -139,3 +139,16 @@ pub fn new_process_namespace() -> std::io::Result<()> {
     // SAFETY: a plain system call.
     if unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
+
+/// Makes orphans among the descendants of this process its own children, so that it can wait for them.
+///
+/// # Errors
+/// The error of the system call.
+pub fn adopt_orphans() -> std::io::Result<()> {
+    // SAFETY: a plain system call.
+    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}

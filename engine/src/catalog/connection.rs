@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 use super::ids::ID_BITS;
 use crate::error::{Error, Result};
 use crate::fork::{ProcessMark, undisturbed};
+use crate::ids::new_uuid;
 use crate::layout::{Layout, TEMP_PREFIX};
 use crate::storage::{Disk, sync_folder};
 
@@ -286,7 +287,7 @@ fn is_missing(path: &Path) -> bool {
 
 /// A new, empty, synced catalog in the folder of `path`.
 pub(super) fn create_temp(path: &Path) -> Result<PathBuf> {
-    let name = format!("{TEMP_PREFIX}catalog-{}.db", uuid::Uuid::now_v7());
+    let name = format!("{TEMP_PREFIX}catalog-{}.db", new_uuid());
     let temp = path.with_file_name(name);
     let create = || {
         let connection = Connection::open(&temp)?;

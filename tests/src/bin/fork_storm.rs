@@ -17,6 +17,8 @@ use stepwell_tests::{METRICS_NAME, metric_of, tight_config, value_of};
 
 /// Children that live at the same time.
 const CHILDREN_MAX: usize = 4;
+/// Runs that are started and dropped meanwhile, at most: every child indexes them.
+const BRIEF_RUNS_MAX: usize = 500;
 
 fn main() -> Result<(), Fault> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -87,7 +89,10 @@ fn commit_and_ask(store: &Store, run: &Run, stop: &AtomicBool) {
 
 /// Runs that start and go without an end: a child that is forked in the middle of a start must not keep one "running".
 fn start_and_drop(store: &Store, stop: &AtomicBool) {
-    while !stop.load(Ordering::Acquire) {
+    for _ in 0..BRIEF_RUNS_MAX {
+        if stop.load(Ordering::Acquire) {
+            return;
+        }
         drop(store.start_run(RunOptions::new("processes", "brief")).expect("start"));
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -188,6 +193,7 @@ impl Storm<'_> {
             Deed::Abort => forks::end_by(libc::SIGABRT),
             Deed::Grandchild => {
                 let pid = forks::fork(|| self.is_refused().and_then(|()| self.own_writer(number, choice)))?;
+                note(self.folder, "orphans", &format!("{pid}\n"));
                 // Half of them are orphans.
                 match choice.is_multiple_of(2) || matches!(forks::wait(pid)?, Ended::Exited(0)) {
                     true => Ok(()),
