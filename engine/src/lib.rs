@@ -62,6 +62,7 @@ pub mod run;
 pub mod segment;
 pub mod snapshot;
 pub mod store;
+mod sync;
 pub mod verify;
 mod writer;
 

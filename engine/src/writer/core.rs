@@ -12,7 +12,7 @@ use crate::events::{Event, FinishState, WriterStarted};
 use crate::fsutil::{create_folder_unsynced, sync_folder};
 use crate::journal::{Geometry, Header, JournalFile};
 use crate::layout::Layout;
-use crate::ring::RINGS_MAX;
+use crate::ring::{GateState, RINGS_MAX};
 use crate::run::MetricsArtifact;
 use crate::writer::fork;
 use crate::writer::interner::Interner;
@@ -194,7 +194,7 @@ impl WriterCore {
         let salt = crate::ids::random_u64();
         let header = Header { run, writer, ring: number, geometry, salt, created: wall_nanos() };
         let ring = Ring::new(JournalFile::create(&self.layout.journal(run, writer, number), header)?);
-        fork::register_gate(&ring.gate);
+        fork::register_gate(&ring.core.gate);
         self.unsynced_names.store(true, Ordering::Release);
         Ok(ring)
     }
@@ -256,7 +256,7 @@ impl WriterCore {
             return false;
         }
         for ring in self.rings() {
-            ring.gate.close(crate::ring::GateState::Closed);
+            ring.core.close(GateState::Closed);
         }
         true
     }
