@@ -5,7 +5,7 @@
 //! [`reach`] is an empty function.
 
 /// Every fail point, in the order in which a run meets them.
-pub const FAIL_POINTS: [&str; 40] = [
+pub const FAIL_POINTS: [&str; 39] = [
     "log.create.begin",
     "log.create.written",
     "log.create.end",
@@ -32,7 +32,6 @@ pub const FAIL_POINTS: [&str; 40] = [
     "event.sync.begin",
     "event.sync.end",
     "recycle.begin",
-    "recycle.middle",
     "recycle.end",
     "commit.begin",
     "commit.end",

@@ -65,6 +65,7 @@ pub mod segment;
 pub mod snapshot;
 mod storage;
 pub mod store;
+mod sync;
 pub mod verify;
 mod writer;
 

@@ -13,8 +13,11 @@ use crate::journal::header::{
 };
 use crate::journal::mapping::Mapping;
 use crate::layout::TEMP_PREFIX;
-use crate::ring::{RECORD_BYTES, SlotArray};
+use crate::ring::{RECORD_BYTES, Slot, SlotArray};
 use crate::storage::{Storage, StorageFile, remove_file};
+
+// The file's records are the ring's slots.
+const _: () = assert!(size_of::<Slot>() == RECORD_BYTES && align_of::<Slot>() == RECORD_BYTES);
 
 /// The journal of one ring, mapped.
 pub(crate) struct JournalFile {

@@ -1,8 +1,8 @@
 //! The gate: what stops a producer.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-
 use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
 
 /// Why a gate is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,17 +12,14 @@
 //!
 //! 1. A `SlotArray` points at `len` slots, a power of two, inside a mapping that its `Arc` keeps alive; the pointer is
 //!    aligned to 32 bytes.
-//! 2. Slots are only touched through atomics, except by `clear`.
-//! 3. `clear` is called by the sealer alone, on slots below the committed position and not yet handed back through
-//!    `tail`: no other thread of this process touches them. (Other processes read the file by system calls and check
-//!    every slot.)
+//! 2. Slots are only touched through atomics; `Mapping::crc` alone reads those of a full block as bytes, while nobody
+//!    stores to them. (Other processes read the file by system calls and check every slot.)
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::journal::Mapping;
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// Records between the one written and the one whose memory is asked for: far enough for a miss to be over by then.
 const EXPECTED_AHEAD: u64 = 32;
@@ -30,6 +27,7 @@ const EXPECTED_AHEAD: u64 = 32;
 pub(crate) const RECORD_BYTES: usize = 32;
 
 /// One slot of the ring.
+#[derive(Default)]
 #[repr(C, align(32))]
 pub(crate) struct Slot {
     commit: AtomicU64,
@@ -37,8 +35,6 @@ pub(crate) struct Slot {
     step: AtomicU64,
     value: AtomicU64,
 }
-
-const _: () = assert!(size_of::<Slot>() == RECORD_BYTES && align_of::<Slot>() == RECORD_BYTES);
 
 /// A record as found in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +101,7 @@ pub(crate) struct SlotArray {
     _mapping: Arc<Mapping>,
 }
 
-// SAFETY: INV-2: slots are atomics, and INV-3 keeps `clear` to one thread; the mapping lives as long as the array (INV-1).
+// SAFETY: INV-2: slots are atomics; the mapping lives as long as the array (INV-1).
 unsafe impl Send for SlotArray {}
 // SAFETY: as above.
 unsafe impl Sync for SlotArray {}
@@ -114,7 +110,7 @@ impl SlotArray {
     /// The `len` slots that begin `offset` bytes into the mapping.
     pub(crate) fn new(mapping: Arc<Mapping>, offset: usize, len: u64) -> Self {
         assert!(len.is_power_of_two());
-        let start = mapping.pointer(offset, len as usize * RECORD_BYTES, align_of::<Slot>());
+        let start = mapping.pointer(offset, len as usize * size_of::<Slot>(), align_of::<Slot>());
         Self { slots: start.cast(), mask: len - 1, _mapping: mapping }
     }
 
@@ -144,13 +140,13 @@ impl SlotArray {
     /// core, and at each new page the address has to be translated anew, which takes 100 ns and more in a virtual machine.
     #[inline(always)]
     fn expect(&self, index: u64) {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
             use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
             // SAFETY: a prefetch reads nothing and cannot fault; the pointer is inside the mapping all the same (INV-1).
             unsafe { _mm_prefetch::<_MM_HINT_ET0>(std::ptr::from_ref(self.slot(index)).cast()) };
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         let _ = index;
     }
 
@@ -171,12 +167,17 @@ impl SlotArray {
         Record::read([commit, word(&slot.time), word(&slot.step), word(&slot.value)], index, salt)
     }
 
-    /// Zeroes the slots of `count` records from `index` on, which must not wrap around the end of the ring.
-    pub(crate) fn clear(&self, index: u64, count: u64) {
-        let first = index & self.mask;
-        assert!(first + count <= self.capacity());
-        // SAFETY: INV-1 for the range, which was just checked; INV-3: the sealer owns it.
-        unsafe { self.slots.add(first as usize).as_ptr().write_bytes(0, count as usize) };
+    /// Empties the slot at `index`. The sealer calls it, for indices that are in segments and not below the tail.
+    ///
+    /// The commit word goes first: a process killed half-way leaves a slot without a record, not one that looks damaged.
+    #[inline(always)]
+    pub(crate) fn clear(&self, index: u64) {
+        let slot = self.slot(index);
+        slot.commit.store(0, Ordering::Relaxed);
+        // Release: none of them before the commit word. On x86-64 it is the same instruction as Relaxed.
+        slot.time.store(0, Ordering::Release);
+        slot.step.store(0, Ordering::Release);
+        slot.value.store(0, Ordering::Release);
     }
 }
 
@@ -210,6 +211,17 @@ mod tests {
                 damaged[word] ^= 1 << bit;
                 assert_eq!(Record::read(damaged, 9, 1), SlotContent::Mismatch, "word {word} bit {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn a_slot_cleared_in_part_holds_no_record() {
+        let record = Record { metric: 1, time: 1_000, step: 5, value_bits: 1.0_f64.to_bits() };
+        for cleared in 1..=4 {
+            // In the order of `clear`.
+            let left = std::array::from_fn(|word| if word < cleared { 0 } else { words(&record, 3, 9)[word] });
+            let empty = if cleared == 4 { SlotContent::Empty } else { SlotContent::Pending };
+            assert_eq!(Record::read(left, 3, 9), empty, "{cleared} words cleared");
         }
     }
 

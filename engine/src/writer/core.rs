@@ -12,7 +12,7 @@ use crate::events::{Event, FinishState, WriterStarted};
 use crate::fork::{self, ProcessMark};
 use crate::journal::{Geometry, Header, JournalFile};
 use crate::layout::Layout;
-use crate::ring::RINGS_MAX;
+use crate::ring::{GateState, RINGS_MAX};
 use crate::run::MetricsArtifact;
 use crate::storage::{create_folder_unsynced, sync_folder};
 use crate::writer::interner::Interner;
@@ -203,7 +203,7 @@ impl WriterCore {
         let header = Header { run, writer, ring: number, geometry, salt, created: wall_nanos() };
         let ring =
             Ring::new(JournalFile::create(self.layout.storage(), &self.layout.journal(run, writer, number), header)?);
-        fork::register_gate(&ring.gate);
+        fork::register_gate(&ring.core.gate);
         self.unsynced_names.store(true, Ordering::Release);
         Ok(ring)
     }
@@ -265,7 +265,7 @@ impl WriterCore {
             return false;
         }
         for ring in self.rings() {
-            ring.gate.close(crate::ring::GateState::Closed);
+            ring.core.close(GateState::Closed);
         }
         true
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::RecordClock;
 use crate::error::LogError;
-use crate::ring::{Gate, GateState, Record, SlotArray, next_gate, room};
+use crate::ring::{GateState, NoRoom, Producer, Record};
 use crate::writer::core::WriterCore;
 use crate::writer::ring::{Ring, RingPlace};
 
@@ -73,10 +73,7 @@ pub enum RoomOutcome {
 /// When a call returns `Ok`, its record survives any death of the process (level L0); it survives power loss after at
 /// most the sync interval and the seal deadline (L2).
 pub struct Logger {
-    index: u64,
-    slots: Arc<SlotArray>,
-    gate: Arc<Gate>,
-    salt: u64,
+    producer: Producer,
     /// Upper half of the keys of this writer's metrics.
     tag: u64,
     /// Metrics defined in this ring's journal; their numbers are lower.
@@ -91,7 +88,10 @@ pub struct Logger {
 
 impl std::fmt::Debug for Logger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Logger").field("ring", &self.ring.number).field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("Logger")
+            .field("ring", &self.ring.number)
+            .field("index", &self.producer.index())
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,10 +99,7 @@ impl Logger {
     pub(crate) fn new(core: Arc<WriterCore>, place: RingPlace) -> Self {
         let RingPlace { ring, index, defined } = place;
         Self {
-            index,
-            slots: Arc::clone(&ring.slots),
-            gate: Arc::clone(&ring.gate),
-            salt: ring.salt(),
+            producer: Producer::new(&ring.core, index),
             tag: core.tag(),
             defined,
             clock: RecordClock::new(),
@@ -124,7 +121,7 @@ impl Logger {
     #[inline]
     pub fn log(&mut self, metric: Metric, step: i64, value: f64) -> Result<(), LogError> {
         let number = metric.key.wrapping_sub(self.tag);
-        if (number >= self.defined || self.index >= self.gate.limit()) && !self.prepare(metric, 1)? {
+        if (number >= self.defined || !self.producer.has_room()) && !self.prepare(metric, 1)? {
             return Ok(());
         }
         let time = self.clock.now();
@@ -210,7 +207,7 @@ impl Logger {
     /// thread: a binding gives up its interpreter's lock meanwhile.
     pub fn room_waiter(&self, records: u64) -> RoomWaiter {
         RoomWaiter {
-            index: self.index,
+            index: self.producer.index(),
             records,
             ring: Arc::clone(&self.ring),
             core: Arc::clone(&self.core),
@@ -220,7 +217,7 @@ impl Logger {
 
     /// Sequence number of the next record.
     pub fn next_seq(&self) -> i64 {
-        crate::ring::sequence(self.ring.number, self.index)
+        crate::ring::sequence(self.ring.number, self.producer.index())
     }
 
     /// Sequence number below which every record of this logger is on the device: it survives power loss (level L2).
@@ -230,26 +227,21 @@ impl Logger {
 
     #[inline(always)]
     fn has_room_for(&self, metric: Metric, records: usize) -> bool {
-        metric.key.wrapping_sub(self.tag) < self.defined && self.index + records as u64 <= self.gate.limit()
+        metric.key.wrapping_sub(self.tag) < self.defined && self.producer.has_room_for(records as u64)
     }
 
-    /// Writes the values of a row. The position is kept in a register: the stores in between could alias the field.
     #[inline(always)]
     fn put_all(&mut self, metrics: &[Metric], time: i64, step: i64, values: &[f64]) {
-        let (slots, salt, tag, mut index) = (&*self.slots, self.salt, self.tag, self.index);
-        for (metric, value) in metrics.iter().zip(values) {
+        let tag = self.tag;
+        self.producer.write_all(metrics.iter().zip(values).map(|(metric, value)| {
             let number = metric.key.wrapping_sub(tag) as u32;
-            slots.write(index, salt, &Record { metric: number, time, step, value_bits: value.to_bits() });
-            index += 1;
-        }
-        self.index = index;
+            Record { metric: number, time, step, value_bits: value.to_bits() }
+        }));
     }
 
     #[inline(always)]
     fn put(&mut self, number: u64, time: i64, step: i64, value: f64) {
-        let record = Record { metric: number as u32, time, step, value_bits: value.to_bits() };
-        self.slots.write(self.index, self.salt, &record);
-        self.index += 1;
+        self.producer.write(&Record { metric: number as u32, time, step, value_bits: value.to_bits() });
     }
 
     /// Slow path, with the run's policy applied: `Ok(true)` when the records may be written, `Ok(false)` when they were
@@ -275,27 +267,29 @@ impl Logger {
     #[cold]
     #[inline(never)]
     fn try_prepare(&mut self, metric: Metric, records: u64) -> Result<(), LogError> {
-        match self.gate.state() {
+        match self.producer.state() {
             GateState::Open => {}
             state => return Err(closed(state)),
         }
         if metric.key.wrapping_sub(self.tag) >= self.defined {
             self.define(metric)?;
         }
-        if self.index + records > self.gate.limit() {
-            let tail = self.ring.tail();
-            if room(self.index, tail, self.ring.capacity()) < records {
-                self.core.wake_sealer();
-                return Err(LogError::Full);
+        match self.producer.make_room(records) {
+            Ok(moved) => {
+                if moved {
+                    self.gave_up.set(false);
+                    if self.producer.index() > 0 {
+                        self.core.wake_sealer();
+                    }
+                }
+                Ok(())
             }
-            let gate = next_gate(self.index, tail, self.ring.capacity(), self.ring.stride());
-            self.gate.advance(gate.max(self.index + records)).map_err(closed)?;
-            self.gave_up.set(false);
-            if self.index > 0 {
+            Err(NoRoom::Full) => {
                 self.core.wake_sealer();
+                Err(LogError::Full)
             }
+            Err(NoRoom::Closed(state)) => Err(closed(state)),
         }
-        Ok(())
     }
 
     /// Writes the definitions that this journal lacks, up to all the run knows.
@@ -316,7 +310,7 @@ impl Logger {
 
 impl Drop for Logger {
     fn drop(&mut self) {
-        let place = RingPlace { ring: Arc::clone(&self.ring), index: self.index, defined: self.defined };
+        let place = RingPlace { ring: Arc::clone(&self.ring), index: self.producer.index(), defined: self.defined };
         self.core.hand_back(place);
     }
 }
@@ -347,10 +341,11 @@ impl RoomWaiter {
         let start = Instant::now();
         let mut pause = Duration::from_micros(20);
         loop {
-            if self.ring.gate.state() != GateState::Open {
-                return RoomOutcome::Refused(closed(self.ring.gate.state()));
+            let state = self.ring.core.gate.state();
+            if state != GateState::Open {
+                return RoomOutcome::Refused(closed(state));
             }
-            if room(self.index, self.ring.tail(), self.ring.capacity()) >= self.records {
+            if self.ring.core.room(self.index) >= self.records {
                 return RoomOutcome::Room;
             }
             if start.elapsed() >= self.limit {

@@ -243,7 +243,7 @@ impl WriterCore {
             left -= to - from;
             let mut bad = 0;
             for index in from..to {
-                match ring.slots.read(index, ring.salt()) {
+                match ring.core.read(index) {
                     SlotContent::Valid(record) => batcher.push(ring.number, index, &record),
                     _ => bad += 1,
                 }
@@ -321,7 +321,9 @@ impl WriterCore {
                 ring.journal.synced().fetch_max(watermark.committed, Ordering::Release);
             }
             if synced.is_ok() && !sealing.keep_journal {
-                ring.recycle(watermark.committed);
+                fail_point::reach("recycle.begin");
+                ring.core.recycle(watermark.committed);
+                fail_point::reach("recycle.end");
             }
         }
     }
@@ -347,7 +349,7 @@ impl WriterCore {
                 sealing
                     .progress
                     .get(&ring.number)
-                    .is_some_and(|progress| progress.committed == ring.head_from(progress.committed))
+                    .is_some_and(|progress| progress.committed == ring.core.head_from(progress.committed))
             })
     }
 
@@ -359,7 +361,7 @@ impl WriterCore {
         let from = |ring: &Ring| sealing.progress.get(&ring.number).map_or(0, |progress| progress.committed);
         let counter = |read: fn(&Ring) -> u64| rings.iter().map(|ring| read(ring)).sum::<u64>();
         (
-            rings.iter().map(|ring| ring.head_from(from(ring))).sum(),
+            rings.iter().map(|ring| ring.core.head_from(from(ring))).sum(),
             counter(|ring| ring.journal.waits().load(Ordering::Relaxed)),
             counter(|ring| ring.journal.drops().load(Ordering::Relaxed)),
         )
@@ -369,7 +371,7 @@ impl WriterCore {
 impl Progress {
     /// Follows the producer: finds the head, seals full blocks, makes pages present ahead.
     fn look(&mut self, ring: &Ring, now: Instant) {
-        self.head = ring.head_from(self.head.max(self.committed));
+        self.head = ring.core.head_from(self.head.max(self.committed));
         while self.sealed + BLOCK_SLOTS <= self.head {
             // A block whose slots were partly handed back already needs no checksum.
             if self.sealed >= self.committed {
