@@ -42,6 +42,7 @@ pub mod batch;
 pub mod catalog;
 mod clock;
 pub mod config;
+pub mod doctor;
 pub mod error;
 mod event_log;
 pub mod events;
