@@ -57,6 +57,13 @@ pub enum Event {
     },
     /// Segments were published and the watermarks moved: the commit point of their rows.
     Segments(Box<SegmentsEvent>),
+    /// A segment that is missing or damaged was set aside: it is no longer one of its writer's segments.
+    SegmentSetAside {
+        /// Number of the segment.
+        n: u64,
+        /// Path below the run folder, as in the event that published it.
+        file: String,
+    },
     /// A versioned metrics artifact was registered.
     MetricsCommitted(MetricsCommitted),
     /// Records were lost; each loss is told once.
@@ -392,6 +399,19 @@ pub enum GapKind {
 }
 
 impl GapKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::RingFull,
+        Self::DamagedSlot,
+        Self::MissingSlots,
+        Self::UndefinedMetric,
+        Self::DamagedEvent,
+        Self::CutJournal,
+        Self::LostJournal,
+        Self::MachineDown,
+        Self::DamagedSegment,
+    ];
+
     /// The name used in JSON and SQL.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -55,6 +55,16 @@ impl Layout {
         self.root.join("stepwell.json")
     }
 
+    /// Folder of damaged files that `doctor` set aside, each below the path that it had in the store.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// Folder of the content of artifacts.
+    pub fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
     /// Folder of all runs.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")

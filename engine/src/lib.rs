@@ -43,6 +43,7 @@ pub mod catalog;
 mod claim;
 mod clock;
 pub mod config;
+pub mod doctor;
 pub mod error;
 mod event_log;
 pub mod events;

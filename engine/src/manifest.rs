@@ -12,6 +12,8 @@ use crate::events::{Event, FinishState, GapEvent, MetricsCommitted, SegmentRecor
 pub(crate) struct Manifest {
     pub started: WriterStarted,
     pub segments: Vec<SegmentRecord>,
+    /// Segments that were missing or damaged, and are no longer read.
+    pub set_aside: Vec<SegmentRecord>,
     /// Per ring: records with lower indices are in segments.
     pub watermarks: BTreeMap<u32, u64>,
     /// Last commit of each metrics name.
@@ -41,6 +43,7 @@ impl Manifest {
         let mut manifest = Self {
             started,
             segments: Vec::new(),
+            set_aside: Vec::new(),
             watermarks: BTreeMap::new(),
             commits: BTreeMap::new(),
             gaps: Vec::new(),
@@ -55,6 +58,10 @@ impl Manifest {
                         let known = manifest.watermarks.entry(watermark.ring).or_default();
                         *known = watermark.committed.max(*known);
                     }
+                }
+                Event::SegmentSetAside { file, .. } => {
+                    let is_gone = |segment: &mut SegmentRecord| segment.file == *file;
+                    manifest.set_aside.extend(manifest.segments.extract_if(.., is_gone));
                 }
                 Event::MetricsCommitted(commit) => {
                     manifest.commits.insert(commit.metrics_name.clone(), commit.clone());
@@ -75,6 +82,6 @@ impl Manifest {
 
     /// Number of the next segment.
     pub(crate) fn next_segment(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.n + 1).max().unwrap_or(0)
+        self.segments.iter().chain(&self.set_aside).map(|segment| segment.n + 1).max().unwrap_or(0)
     }
 }

@@ -14,7 +14,7 @@ use crate::storage::{Disk, create_folder, publish, remove_file};
 
 const COPY_BYTES: usize = 1 << 20;
 /// Age at which a temporary file cannot belong to a copy that goes on.
-const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// What was taken in.
 pub(crate) struct Content {

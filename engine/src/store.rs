@@ -11,6 +11,7 @@ use crate::catalog::{Catalog, CatalogSnapshot, ReindexReport, run_state};
 use crate::claim::Claim;
 use crate::clock::wall_nanos;
 use crate::config::EngineConfig;
+use crate::doctor;
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
@@ -28,7 +29,7 @@ use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
 use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
 use crate::storage::{Disk, sync_folder};
-use crate::verify::{VerifyReport, verify_store};
+use crate::verify::VerifyReport;
 use crate::writer::{WriterCore, WriterSetup};
 
 /// Version of the store's layout written by this build, and the newest it opens.
@@ -298,7 +299,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when a folder cannot be listed; what is damaged is in the report.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
-        verify_store(&self.inner.layout, progress)
+        doctor::verify(&self.inner.layout, progress)
     }
 
     /// Builds the catalog anew from the event logs.
@@ -315,7 +316,7 @@ impl Store {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find the store", path))
 }
 
@@ -351,7 +352,7 @@ fn prepare_folder(layout: &Layout, access: Access) -> Result<()> {
     Ok(())
 }
 
-fn write_marker(layout: &Layout) -> std::io::Result<()> {
+pub(crate) fn write_marker(layout: &Layout) -> std::io::Result<()> {
     let temp = layout.root().join(format!("{TEMP_PREFIX}marker-{:016x}", random_u64()));
     let mut file = std::fs::File::create_new(&temp)?;
     file.write_all(format!("{{\"format\":{STORE_FORMAT}}}\n").as_bytes())?;
@@ -360,7 +361,7 @@ fn write_marker(layout: &Layout) -> std::io::Result<()> {
     std::fs::rename(&temp, layout.marker())
 }
 
-fn check_marker(layout: &Layout) -> Result<()> {
+pub(crate) fn check_marker(layout: &Layout) -> Result<()> {
     let path = layout.marker();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

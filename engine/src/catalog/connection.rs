@@ -219,7 +219,7 @@ fn has_wal(path: &Path) -> bool {
 }
 
 /// The path with `suffix` appended to the file name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -281,7 +281,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Whether there is no catalog. A file of no bytes is what a crash between creating and writing leaves.
-fn is_missing(path: &Path) -> bool {
+pub(super) fn is_missing(path: &Path) -> bool {
     std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0)
 }
 

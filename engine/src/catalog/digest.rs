@@ -277,6 +277,9 @@ impl RunFacts {
                     *committed = watermark.committed.max(*committed);
                 }
             }
+            Event::SegmentSetAside { file, .. } => {
+                self.segments.remove(&(writer, file.clone()));
+            }
             Event::MetricsCommitted(commit) => {
                 self.references.push(commit_reference(run_id, writer, line, commit, ids));
                 self.commits.push(Told { writer, n: *n, time: *time, what: commit.clone() });
@@ -322,7 +325,8 @@ fn last_sign_of_life(writer: &WriterFacts, log: &LogContents) -> i64 {
     }
     let signs = log.lines.iter().filter_map(|line| match &line.event {
         Event::Segments(event) => event.segments.iter().map(|segment| segment.time_max.saturating_mul(1000)).max(),
-        Event::MetricsCommitted(_) | Event::Gap(_) | Event::Recovered { .. } | Event::Unknown => None,
+        Event::MetricsCommitted(_) | Event::Gap(_) | Event::Recovered { .. } => None,
+        Event::SegmentSetAside { .. } | Event::Unknown => None,
         _ => Some(line.time),
     });
     signs.max().unwrap_or(writer.info.last_event)

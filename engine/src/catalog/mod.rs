@@ -17,6 +17,7 @@
 //! display name is the custom property `stepwell:name`, tags are `stepwell:tag:<key>`, parameters keep their names.
 
 mod apply;
+mod compare;
 mod connection;
 mod digest;
 mod ids;
@@ -28,6 +29,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compare::{CatalogFault, fault_of, files_of};
 pub use connection::Catalog;
 pub use digest::run_state;
 pub use reader::{CatalogSnapshot, MetricsCommitInfo};

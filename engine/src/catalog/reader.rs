@@ -175,6 +175,17 @@ impl CatalogSnapshot {
         Ok(segments)
     }
 
+    /// Records logged by each writer that was finished, as it told at the end.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub fn records_logged(&self) -> Result<BTreeMap<(RunId, WriterId), u64>> {
+        let rows = self.rows("SELECT run_id, writer, rows FROM stepwell_writer WHERE rows > 0", |row| {
+            Ok(((parsed(row, 0)?, parsed(row, 1)?), unsigned(row, 2)?))
+        })?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// For each writer and ring, how many records are in segments: every record of a journal below is, every other is not.
     ///
     /// # Errors
@@ -378,9 +389,8 @@ fn run_state(row: &Row<'_>, column: usize) -> rusqlite::Result<RunState> {
 }
 
 fn gap_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<GapKind> {
-    use GapKind::{DamagedEvent, DamagedSlot, MissingSlots, RingFull, UndefinedMetric};
     let text = row.get_ref(column)?.as_str()?;
-    [RingFull, DamagedSlot, MissingSlots, UndefinedMetric, DamagedEvent]
+    GapKind::ALL
         .into_iter()
         .find(|kind| kind.as_str() == text)
         .ok_or_else(|| rusqlite::Error::InvalidColumnType(column, text.to_owned(), SqlType::Text))

@@ -200,7 +200,7 @@ impl Catalog {
     }
 }
 
-fn check_soundness(connection: &Connection, path: &Path) -> Result<()> {
+pub(super) fn check_soundness(connection: &Connection, path: &Path) -> Result<()> {
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("check", path))?;
     if verdict == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), fault: verdict }) }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::ids::{RunId, WriterId};
 use crate::journal::definitions::{self, Definition};
-use crate::journal::header::{DROPS_OFFSET, HEADER_BYTES, Header, SYNCED_OFFSET, WAITS_OFFSET, u64_at};
+use crate::journal::header::{
+    BLOCK_ENTRY_BYTES, BLOCK_SLOTS, DROPS_OFFSET, HEADER_BYTES, Header, SYNCED_OFFSET, WAITS_OFFSET, u32_at, u64_at,
+};
 use crate::layout::Layout;
 use crate::ring::{RECORD_BYTES, Record, SlotContent};
 use crate::storage::{Storage, StorageFile, read_up_to};
@@ -146,6 +148,37 @@ impl JournalImage {
             true
         })?;
         Ok(scan)
+    }
+
+    /// First indices of the blocks from index `from` on that were sealed, and whose slots do not have the checksum that the
+    /// block table says; of an entry that is not possible, what it says. For the journal of a dead writer: a living one
+    /// seals and clears blocks meanwhile.
+    pub(crate) fn blocks_that_do_not_fit(&self, from: u64) -> Result<Vec<u64>> {
+        let geometry = self.header.geometry;
+        let failed = || Error::io("read the journal", &self.path);
+        let mut table = vec![0; geometry.blocks() as usize * BLOCK_ENTRY_BYTES];
+        let read = read_up_to(&*self.file, &mut table, geometry.table_offset() as u64).map_err(failed())?;
+        let mut block = vec![0; BLOCK_SLOTS as usize * RECORD_BYTES];
+        let mut misfits = Vec::new();
+        for (position, entry) in (0..).zip(table[..read].chunks_exact(BLOCK_ENTRY_BYTES)) {
+            let (first, crc, slots) = (u64_at(entry, 0), u32_at(entry, 8), u64::from(u32_at(entry, 12)));
+            // Never sealed, or of a lap whose slots have been handed back.
+            if slots == 0 && crc == 0 || first < from {
+                continue;
+            }
+            let is_possible = slots == BLOCK_SLOTS
+                && first.is_multiple_of(BLOCK_SLOTS)
+                && first / BLOCK_SLOTS % geometry.blocks() == position;
+            let fits = is_possible && {
+                let read = read_up_to(&*self.file, &mut block, self.slot_offset(first)).map_err(failed())?;
+                // That the file was cut off is told with its slots.
+                read < block.len() || crc32c::crc32c(&block) == crc
+            };
+            if !fits {
+                misfits.push(first);
+            }
+        }
+        Ok(misfits)
     }
 
     fn content(&self, words: [u64; 4], index: u64) -> SlotContent {

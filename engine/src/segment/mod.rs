@@ -11,9 +11,11 @@ pub(crate) use writer::{SegmentContext, write_segment};
 
 use std::path::Path;
 
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use crate::error::{Error, Result};
+use crate::events::WriterStarted;
+use crate::layout::Layout;
 
 /// Refuses a segment that a newer Stepwell wrote in a form this build does not know.
 ///
@@ -30,10 +32,29 @@ pub fn check_format(footer: &ParquetMetaData, path: &Path) -> Result<()> {
     }
 }
 
+/// The first event of the writer of a segment, as the footer keeps it.
+///
+/// # Errors
+/// [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Parquet`], [`Error::Io`]. The caller has compared the file with its
+/// hash: a footer that is not what was written may be anything.
+pub(crate) fn writer_of(layout: &Layout, path: &Path) -> Result<WriterStarted> {
+    let file = SegmentSource::open(layout, path).map_err(Error::io("open the segment", path))?;
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&file);
+    let footer = footer.map_err(|source| Error::Parquet { action: "read", path: path.to_owned(), source })?;
+    check_format(&footer, path)?;
+    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    let text = pairs.filter(|pair| pair.key == WRITER_KEY).find_map(|pair| pair.value.as_deref());
+    let damaged = |fault: String| Error::Damaged { path: path.to_owned(), fault };
+    let text = text.ok_or_else(|| damaged("its footer does not say who wrote it".to_owned()))?;
+    serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
+}
+
 /// Footer key of the format version.
 const FORMAT_KEY: &str = "stepwell.format";
 /// Footer key of the metrics name.
 pub(crate) const METRICS_NAME_KEY: &str = "stepwell.metrics_name";
+/// Footer key of the first event of the writer, as JSON.
+const WRITER_KEY: &str = "stepwell.writer";
 /// Footer key of the summaries: what the segment holds of each metric, as JSON.
 pub(crate) const METRICS_KEY: &str = "stepwell.metrics";
 

@@ -20,7 +20,7 @@ use crate::ids::ContentHash;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::names::MetricsName;
 use crate::segment::text_column::{self, TextRuns};
-use crate::segment::{FORMAT_KEY, METRICS_KEY, METRICS_NAME_KEY, SEGMENT_FORMAT};
+use crate::segment::{FORMAT_KEY, METRICS_KEY, METRICS_NAME_KEY, SEGMENT_FORMAT, WRITER_KEY};
 use crate::storage::{StorageFile, create_folder, publish, remove_file};
 
 /// Whose segments are written, and where.
@@ -185,7 +185,7 @@ fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> Vec<KeyValu
         (FORMAT_KEY, SEGMENT_FORMAT.to_string()),
         ("stepwell.segment", n.to_string()),
         (METRICS_NAME_KEY, rows.metrics_name.clone()),
-        ("stepwell.writer", json(serde_json::to_string(context.started))),
+        (WRITER_KEY, json(serde_json::to_string(context.started))),
         (METRICS_KEY, json(serde_json::to_string(&rows.metrics))),
     ]
     .into_iter()
