@@ -13,8 +13,12 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 VENV := $(CURDIR)/.venv
 VENV_MLMD := $(CURDIR)/.venv/mlmd
 KILLS ?= 10000
+CUTS ?= 1000
+INJECTIONS ?= 1920
+FORKS ?= 1000
+HISTORIES ?= 10000
 
-.PHONY: help demo test check fmt rust-test python python-test mlmd-test kill bench bench-python release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test mlmd-test kill powercut faults processes simulate loom shuttle tsan miri bench bench-python release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +27,7 @@ demo: ## Train on real digits, kill a run, recover it, import 36 real runs, ask 
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/stepwell demo
 
-test: check rust-test python-test mlmd-test ## Everything: formatting, lints, Rust, 200 kills, Python, ml-metadata
+test: check rust-test model-test python-test mlmd-test ## Everything: formatting, lints, Rust, campaigns, Python, ml-metadata
 	@echo "all tests passed"
 
 check: ## Formatting, clippy, rustdoc, file lengths
@@ -35,8 +39,28 @@ check: ## Formatting, clippy, rustdoc, file lengths
 fmt: ## Format the Rust code
 	$(CARGO) fmt --all
 
-rust-test: ## Unit, integration and documentation tests, 200 kills among them
+rust-test: ## Unit, integration and documentation tests; a short form of each campaign
 	$(CARGO) test --locked --workspace
+
+# Features and flags differ from the workspace's, so each checker has a target folder of its own.
+MODEL := $(CARGO) test --locked -p stepwell-model --target-dir $(TARGET)/model
+
+model-test: ## The ring under loom and shuttle, short form
+	$(MODEL) --features loom --test ring-loom -- --nocapture
+	$(MODEL) --features shuttle --test ring-shuttle -- --nocapture
+
+loom: ## The ring under loom, full form: every order with up to 3 preemptions
+	STEPWELL_PREEMPTIONS=3 $(MODEL) --release --features loom --test ring-loom -- --nocapture --include-ignored
+
+shuttle: ## The ring under shuttle: 100,000 random schedules
+	STEPWELL_SCHEDULES=100000 $(MODEL) --release --features shuttle --test ring-shuttle -- --nocapture
+
+tsan: ## The ring under ThreadSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" TSAN_OPTIONS=halt_on_error=1 \
+		$(CARGO) run --locked -p stepwell-model --bin ring-threads --target $$(rustc -vV | sed -n 's/host: //p') --target-dir $(TARGET)/tsan
+
+miri: ## The ring under Miri; needs a nightly toolchain with miri
+	MIRIFLAGS=-Zmiri-many-seeds=0..64 $(CARGO) +nightly miri test --locked -p stepwell-model --test ring --target-dir $(TARGET)/miri
 
 python: $(VENV)/.wheel ## Build the wheel in the dev profile and install it into .venv
 
@@ -76,6 +100,18 @@ mlmd-test-run: $(VENV_MLMD)/.tools
 kill: ## 10,000 kills (KILLS=n), each followed by recovery and a full check
 	STEPWELL_KILLS=$(KILLS) $(CARGO) test --locked --workspace --test crash -- --nocapture
 
+powercut: ## 1,000 power cuts per file system (CUTS=n); needs root
+	STEPWELL_CUTS=$(CUTS) $(CARGO) test --locked --workspace --test powercut -- --nocapture
+
+faults: ## Full disks, lost folders and 1,920 injected failures (INJECTIONS=n); needs root and strace
+	STEPWELL_INJECTIONS=$(INJECTIONS) $(CARGO) test --locked --workspace --test faults -- --nocapture
+
+processes: ## 1,000 forks (FORKS=n), stops, stepped clocks, claims
+	STEPWELL_FORKS=$(FORKS) $(CARGO) test --locked --workspace --test processes -- --nocapture
+
+simulate: ## 30,000 simulated histories (HISTORIES=n of each kind)
+	STEPWELL_HISTORIES=$(HISTORIES) $(CARGO) test --locked --workspace --lib simulation -- --nocapture --test-threads=1
+
 bench: ## Measure: percentiles of the log call, sustained rate, start and finish (release profile)
 	$(CARGO) build --locked --release -p stepwell-benches
 	$(TARGET)/release/latency
@@ -85,7 +121,7 @@ bench-python: python ## Measure: what a call costs in Python, beside the floors 
 	$(VENV)/bin/python python/bench_call.py
 
 release: ## The fully optimised command line
-	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) build --locked --release -p stepwell-cli
 
 wheel: $(VENV)/.tools ## The fully optimised wheel, in target/wheels
 	cd python && $(VENV)/bin/maturin build --locked --release --interpreter $(VENV)/bin/python --out $(TARGET)/wheels

@@ -49,6 +49,8 @@ pub enum Command {
     Commit(CommitArgs),
     /// Read every file of the store and compare it with its hash
     Verify(VerifyArgs),
+    /// Say what is wrong with a store, what was lost, and what can be put right
+    Doctor(DoctorArgs),
     /// Build the catalog anew from the event logs
     Reindex,
     /// Import runs from other files
@@ -299,6 +301,19 @@ pub struct CommitArgs {
 #[derive(Args)]
 pub struct VerifyArgs {
     /// How to print the damaged files.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `stepwell doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Examine this run alone: its id, the beginning of it, or its name
+    pub run: Option<String>,
+    /// Do what the findings offer; without it, nothing is changed
+    #[arg(long)]
+    pub repair: bool,
+    /// How to print the findings.
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -54,6 +54,15 @@ pub enum CliError {
         /// How many.
         files: usize,
     },
+    /// `doctor` found something wrong.
+    #[error("{findings} {} wrong{}", if *.findings == 1 { "thing is" } else { "things are" },
+        if *.repairable > 0 { "; `stepwell doctor --repair` does what the last column says" } else { "" })]
+    Unwell {
+        /// How many things.
+        findings: usize,
+        /// How many of them a repair is known for.
+        repairable: usize,
+    },
     /// No run logged this metric.
     #[error("the run {run} has no metric {metric:?}; it has {have}")]
     NoMetric {

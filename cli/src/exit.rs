@@ -11,7 +11,7 @@ Exit codes:
   0  done
   1  failure: input or output, a full disk, an error of the operating system
   2  the command line, a name, an SQL statement or an input file is wrong
-  3  data in the store is damaged
+  3  data in the store is damaged, or `doctor` found something wrong
   4  a store, run, metric or file was not found
   5  refused: SQL that would write, a read-only store, a run still being written, a file of a newer Stepwell
 
@@ -41,7 +41,7 @@ impl Exit {
         match error {
             CliError::Engine(error) => Self::of_engine(error),
             CliError::Query(error) => Self::of_query(error),
-            CliError::Damaged { .. } => Self::Damaged,
+            CliError::Damaged { .. } | CliError::Unwell { .. } => Self::Damaged,
             CliError::NoMetric { .. } | CliError::NoRuns { .. } | CliError::NothingToPlot { .. } => Self::NotFound,
             CliError::Csv { .. }
             | CliError::BinaryToTerminal { .. }

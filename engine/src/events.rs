@@ -59,10 +59,10 @@ pub enum Event {
     Segments(Box<SegmentsEvent>),
     /// A segment that is missing or damaged was set aside: it is no longer one of its writer's segments.
     SegmentSetAside {
-        /// Number of the segment.
-        n: u64,
         /// Path below the run folder, as in the event that published it.
         file: String,
+        /// Records in it.
+        rows: u64,
     },
     /// A versioned metrics artifact was registered.
     MetricsCommitted(MetricsCommitted),

@@ -62,13 +62,6 @@ pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, named: &[Segme
 }
 
 impl Orphan {
-    /// The segment that an event names, to be read in the same way; `None` when its file is not named like one.
-    pub(crate) fn named(layout: &Layout, run: RunId, segment: &SegmentRecord) -> Option<Self> {
-        let (_, name) = segment.file.rsplit_once('/')?;
-        let file = SegmentFile::parse(name)?;
-        Some(Self { path: layout.run(run).join(&segment.file), file, relative: segment.file.clone() })
-    }
-
     /// Reads what the segment holds, after checking that it is whole.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::clock::wall_nanos;
 use crate::error::{Error, Result};
 use crate::event_log::{LOG_BYTES_MAX, LogContents, read_log, writers_of};
 use crate::events::{EVENT_FORMAT, Event, EventLine, GapEvent, GapKind, ProcessInfo, WriterStarted};
+use crate::fork::LockFile;
 use crate::ids::{RunId, WriterId};
 use crate::journal::JournalImage;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
@@ -124,7 +125,7 @@ pub(super) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<b
     let path = layout.events(run, writer);
     let is_there = storage.exists(&path);
     let old = if is_there {
-        let file = storage.open_append(&path).map_err(Error::io("open the event log", &path))?;
+        let file = LockFile::open(|| storage.open_write(&path)).map_err(Error::io("open the event log", &path))?;
         if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", &path))? {
             return Ok(false);
         }

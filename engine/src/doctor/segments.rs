@@ -1,6 +1,5 @@
 //! Segments: those that events name, and those that none does.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::logs::WriterView;
@@ -12,7 +11,7 @@ use crate::events::{Event, GapEvent, GapKind, SegmentRecord};
 use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
-use crate::orphans::{self, Orphan};
+use crate::orphans::{self, KnownRows, Orphan};
 use crate::storage::{read_exact_at, read_up_to};
 use crate::verify::check_on;
 
@@ -126,7 +125,7 @@ pub(super) fn set_damaged_aside(
     }
     let orphans = orphans::find(layout, run, writer, &repair.manifest.segments)?;
     if !orphans.is_empty() {
-        let known = repair.rows_of_named()?;
+        let known = repair.rows_of_named();
         orphans.iter().try_for_each(|orphan| repair.unnamed(orphan, &known))?;
     }
     Ok(Some(repair.done))
@@ -150,10 +149,10 @@ impl SegmentRepair<'_> {
             Err(error) if error.is_corruption() => drop(quarantine::set_aside(self.layout, path)?),
             Err(error) => return Err(error),
         }
-        let SegmentRecord { n, file, rows, metrics_name, .. } = segment;
+        let SegmentRecord { file, rows, metrics_name, .. } = segment;
         let detail = format!("the segment {file} of {metrics_name:?} is missing or damaged, and is no longer read");
         self.tell(GapEvent::exact(GapKind::DamagedSegment, 0, *rows, detail))?;
-        let event = Event::SegmentSetAside { n: *n, file: file.clone() };
+        let event = Event::SegmentSetAside { file: file.clone(), rows: *rows };
         self.log.append(event, Durability::Device)?;
         self.manifest.segments.retain(|kept| kept.file != *file);
         self.done.push(Repaired {
@@ -165,9 +164,9 @@ impl SegmentRepair<'_> {
 
     /// Recovery takes up an orphan none of whose rows is in the journal. One whose rows are in other segments would be there
     /// twice.
-    fn unnamed(&mut self, orphan: &Orphan, known: &BTreeMap<u32, Vec<u64>>) -> Result<()> {
+    fn unnamed(&mut self, orphan: &Orphan, known: &KnownRows) -> Result<()> {
         let (lost, why) = match orphan.read(self.layout) {
-            Ok(found) => match found.rows_among(known) {
+            Ok(found) => match known.count(&found) {
                 0 => return Ok(()),
                 twice => (found.record.rows - twice, "holds records that other segments hold"),
             },
@@ -192,16 +191,9 @@ impl SegmentRepair<'_> {
         Ok(())
     }
 
-    /// Indices of the rows in the segments that events name, by ring, rising.
-    fn rows_of_named(&self) -> Result<BTreeMap<u32, Vec<u64>>> {
-        let mut known: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        for segment in &self.manifest.segments {
-            let Some(named) = Orphan::named(self.layout, self.run, segment) else { continue };
-            for (ring, indices) in named.read(self.layout)?.indices {
-                known.entry(ring).or_default().extend(indices);
-            }
-        }
-        known.values_mut().for_each(|indices| indices.sort_unstable());
-        Ok(known)
+    /// The rows in the segments that events name.
+    fn rows_of_named(&self) -> KnownRows {
+        let folder = self.layout.run(self.run);
+        KnownRows::read(self.layout, self.manifest.segments.iter().map(|segment| folder.join(&segment.file)))
     }
 }

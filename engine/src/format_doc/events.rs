@@ -99,6 +99,7 @@ fn samples(full: bool) -> Vec<Event> {
         Event::Artifact(Box::new(artifact)),
         Event::ExecutionMetrics { name: "n".into(), metrics: values },
         Event::Segments(Box::new(SegmentsEvent { segments: vec![segment()], watermarks })),
+        Event::SegmentSetAside { file: "m/f".into(), rows: 1 },
         Event::MetricsCommitted(commit),
         Event::Gap(GapEvent { kind: GapKind::RingFull, ring: 0, records: 1, records_max: full.then_some(2), detail }),
         Event::Recovered { host: "h".into(), pid: 1, rows: 1 },
@@ -110,6 +111,7 @@ fn samples(full: bool) -> Vec<Event> {
             Event::WriterStarted(_) | Event::Params { .. } | Event::Tags { .. } | Event::Artifact(_) => {}
             Event::ExecutionMetrics { .. } | Event::Segments(_) | Event::MetricsCommitted(_) | Event::Gap(_) => {}
             Event::Recovered { .. } | Event::WriterFinished { .. } | Event::Unknown => {}
+            Event::SegmentSetAside { .. } => {}
         }
     }
     all

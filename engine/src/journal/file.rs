@@ -156,6 +156,11 @@ impl JournalFile {
         })
     }
 
+    /// Whether somebody deleted the file: what is stored to it goes with the process then.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.file.links().is_ok_and(|links| links == 0)
+    }
+
     /// Removes the file; its rows are in segments.
     pub(crate) fn remove(&self, storage: &dyn Storage) -> Result<()> {
         remove_file(storage, &self.path)

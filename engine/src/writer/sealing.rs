@@ -130,6 +130,16 @@ impl WriterCore {
             due |= waiting >= ring.capacity() / 2 || aged;
         }
         if now - sealing.last_sync >= self.config.sync_interval {
+            // What is in a deleted file dies with the process: it becomes a segment as soon as it is noticed.
+            if pending > 0 && rings.iter().any(|ring| ring.journal.is_deleted()) {
+                due = true;
+                let text = format!(
+                    "run {}: its journal was deleted; records become segments every sync interval, and those logged since \
+                     the last one would be lost with the process",
+                    self.started.run_id
+                );
+                sealing.tell("deleted", &text);
+            }
             // A failure was told, and shows in the position that is reported as durable.
             let _ = self.sync_rings(&mut sealing, &rings, Some(now));
             sealing.last_sync = now;

@@ -113,7 +113,7 @@ fn lineage_knows_its_artifacts() {
         run_id: fixture.runs[0].run_id,
         writer: WriterId { rank: 0, attempt: 0, nonce: 1 },
         time: START,
-        gap: GapEvent { kind: GapKind::RingFull, ring: 2, records: 9, detail: "why".to_owned() },
+        gap: GapEvent { kind: GapKind::RingFull, ring: 2, records: 9, records_max: None, detail: "why".to_owned() },
     }];
     let session = session_of(data, QueryOptions::default());
     assert_eq!(

@@ -2,13 +2,16 @@
 //! store, to be killed in the middle of that.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stepwell_engine::{Access, RunOptions, Store};
 use stepwell_tests::acknowledge::{Acknowledgements, THREADS_MAX};
 use stepwell_tests::lanes::{Fault, log_lanes};
-use stepwell_tests::tight_config;
+use stepwell_tests::{METRICS_NAME, tight_config};
+
+/// Commits of a run that is to end at a fail point.
+const COMMITS: u32 = 8;
 
 fn main() -> Result<(), Fault> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,5 +34,21 @@ fn write(store: &str, run: &str, rank: u16, page: &str, threads: usize, ring: u6
     let store = Store::open_with(store, Access::Create, tight_config(ring))?;
     let run = store.start_run(RunOptions::new("crash", "write").run_id(run.parse()?).rank(rank.into()))?;
     let first = usize::from(rank) * THREADS_MAX;
-    log_lanes(&run, &page, first, threads, Duration::ZERO, &AtomicBool::new(false))
+    let stop = AtomicBool::new(false);
+    if std::env::var_os("STEPWELL_FAIL_POINT").is_none() {
+        return log_lanes(&run, &page, first, threads, Duration::ZERO, &stop);
+    }
+    // A run that meets every fail point: it is committed a few times, and finished.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..COMMITS {
+                std::thread::sleep(Duration::from_millis(10));
+                let _ = run.commit(METRICS_NAME);
+            }
+            stop.store(true, Ordering::Release);
+        });
+        log_lanes(&run, &page, first, threads, Duration::ZERO, &stop)
+    })?;
+    run.finish()?;
+    Ok(())
 }
