@@ -161,7 +161,10 @@ impl StorageFile for File {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        File::set_len(self, bytes)
+        File::set_len(self, bytes)?;
+        // A file that became shorter is appended to at its new end, and not behind a hole.
+        let mut file = self;
+        file.seek(io::SeekFrom::End(0)).map(drop)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -235,4 +238,23 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
         left -= chunk;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{append_all, read_file};
+
+    // Recovery cut the torn last line of an event log off and appended its own behind a hole of zeros, where the old end had
+    // been: the line was damaged, and the journal it stood for had been removed. The kill campaign found it.
+    #[test]
+    fn a_file_that_was_cut_is_appended_to_at_its_new_end() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("log");
+        std::fs::write(&path, "whole\ntorn").expect("written");
+        let file = Disk.open_write(&path).expect("open");
+        file.set_len(6).expect("cut");
+        append_all(&*file, b"next\n").expect("appended");
+        assert_eq!(read_file(&Disk, &path, 1 << 20).expect("read"), b"whole\nnext\n");
+    }
 }

@@ -56,8 +56,8 @@ fn a_store_copied_while_it_is_written_reads() {
         log.log(metric, step, 1.0).expect("logged");
     }
     let copy = folder.path().join("copy");
-    let status = std::process::Command::new("cp").arg("-r").arg(&source).arg(&copy).status().expect("cp");
-    assert!(status.success());
+    // It may tell of a temporary file that got its name meanwhile; what it copied has to do.
+    std::process::Command::new("cp").arg("-r").arg(&source).arg(&copy).status().expect("cp");
     let copied = open(&copy, small_config());
     let snapshot = copied.snapshot().expect("snapshot");
     assert_eq!(rows(&snapshot).len(), 3000);

@@ -1,3 +1,0 @@
-//! Corruption: every truncation and every damaged byte of the files of a store.
-
-fn main() {}
