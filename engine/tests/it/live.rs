@@ -48,7 +48,11 @@ fn a_second_reader_sees_each_row_exactly_once_while_segments_are_committed() {
 fn a_store_copied_while_it_is_written_reads() {
     let folder = tempfile::tempdir().expect("folder");
     let source = folder.path().join("source");
-    let store = open(&source, small_config());
+    // No segment is published meanwhile: `cp` lists a folder before it copies it, and would miss one that comes in between.
+    let mut config = small_config();
+    (config.ring_records, config.segment_rows_max) = (1 << 14, 1 << 14);
+    config.segment_age = std::time::Duration::from_secs(3600);
+    let store = open(&source, config);
     let run = store.start_run(RunOptions::new("p", "s")).expect("run");
     let metric = run.metric("m", "x").expect("metric");
     let mut log = run.logger().expect("logger");
