@@ -2,7 +2,7 @@
 //!
 //! With the cargo feature `fail-points`, the environment variable `STEPWELL_FAIL_POINT=name@n` sends SIGKILL to the
 //! process when it reaches the point `name` for the n-th time. Without the feature, which is how Stepwell is released,
-//! [`reach`] is an empty function.
+//! `reach` is an empty function.
 
 /// Every fail point, in the order in which a run meets them.
 pub const FAIL_POINTS: [&str; 39] = [

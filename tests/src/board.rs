@@ -3,7 +3,7 @@
 //! It lies outside the file system under test and outlives the writer, and writing to it takes no system call, so that
 //! it neither waits for a broken disk nor counts among the calls that are made to fail.
 //!
-//! Invariant 1: the mapping covers [`BYTES`] bytes, and is only reached through atomics at offsets that are multiples of
+//! Invariant 1: the mapping covers `BYTES` bytes, and is only reached through atomics at offsets that are multiples of
 //! their size.
 #![allow(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! `stepwell doctor`: what is wrong with a store, what was lost, what can be rebuilt.
 //!
-//! [`examine`] reads and never writes; [`repair`] does what the findings offer. Both need no store that opens: a damaged
+//! [`examine`] reads and never writes; [`repair()`] does what the findings offer. Both need no store that opens: a damaged
 //! catalog or marker is a finding like others. Nothing here judges by rules of its own: slots are read by the reader that
 //! recovery uses, logs by the reader of the catalog, segments by the check of `verify`, which is a part of this.
 //!
