@@ -57,22 +57,26 @@ fn release() {
     GUARD.store(false, Ordering::Release);
 }
 
-/// Runs `action` so that no fork happens in the middle of it.
-pub(crate) fn undisturbed<T>(action: impl FnOnce() -> T) -> T {
+/// Runs `action` so that no fork of this process happens in the middle of it: other threads' forks wait until it ends. For what
+/// a process initialises once, such as a `LazyLock`: a child that inherits one half done waits for it for ever, as the thread
+/// that would finish it exists in the parent alone.
+///
+/// Not to be nested. Cost: nanoseconds beside `action`; other callers wait for it as forks do.
+pub fn without_forks<T>(action: impl FnOnce() -> T) -> T {
     struct Release;
     impl Drop for Release {
         fn drop(&mut self) {
             release();
         }
     }
+    register_handlers();
     acquire();
     let _release = Release;
     action()
 }
 
 fn with_registry<T>(action: impl FnOnce(&mut Registry) -> T) -> T {
-    register_handlers();
-    undisturbed(|| action(&mut REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)))
+    without_forks(|| action(&mut REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn register_handlers() {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::fork::undisturbed;
+use crate::fork::without_forks;
 
 /// Identity of a run: a UUIDv7, so that ids sort by the time the run was started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ impl WriterId {
 
 /// A new UUID. The crate has a lock around the last one it made, which a fork in the middle would leave locked in the child.
 pub(crate) fn new_uuid() -> uuid::Uuid {
-    undisturbed(uuid::Uuid::now_v7)
+    without_forks(uuid::Uuid::now_v7)
 }
 
 /// A random number, from the random half of a new UUID.

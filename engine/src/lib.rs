@@ -78,6 +78,7 @@ mod simulation;
 pub use config::EngineConfig;
 pub use error::{Error, LogError, Result, with_causes};
 pub use events::{Direction, FinishState, ParamValue};
+pub use fork::without_forks;
 pub use ids::{ContentHash, RunId, WriterId};
 pub use run::{
     ArtifactSpec, LinkedArtifact, Logger, Metric, MetricsArtifact, RoomOutcome, RoomWaiter, Row, Run, RunOptions,

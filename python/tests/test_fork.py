@@ -42,6 +42,35 @@ def test_forked_children_of_a_python_program_never_touch_its_run(tmp_path):
     tally.close("python forks")
 
 
+FIRST_QUERY = """
+import os, signal, sys, threading
+import stepwell
+
+query = "SELECT count(*) FROM metrics"
+first = threading.Thread(target=stepwell.sql, args=(query,))
+first.start()
+children = []
+while first.is_alive() and len(children) < 30:
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        os._exit(stepwell.sql(query).rows[0][0])
+    children.append(child)
+first.join()
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 10 for child in children))
+"""
+
+
+def test_a_fork_during_the_first_query_leaves_the_child_able_to_ask(tmp_path):
+    # The moment at which a child inherited a function of DataFusion half made is short, so many programs try for it.
+    store = str(tmp_path)
+    with stepwell.start("p", "fork", store=store) as run:
+        for step in range(10):
+            run.log({"loss": 1.0}, step=step)
+    for _ in range(12):
+        subprocess.run([sys.executable, "-c", FIRST_QUERY], env=tight_environment(store), timeout=300, check=True)
+
+
 def one_parent(folder, random, forks, tally):
     store, run_id = str(folder / "store"), str(uuid.uuid4())
     end = random.choice(list(STATES))

@@ -4,8 +4,11 @@
 //! what is queued behind it on that thread waits as long. So the threads of a stopped query are given up: the next query
 //! starts new ones, and the old ones end with their work.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::execution::context::SessionContext;
+use stepwell_engine::without_forks;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -67,6 +70,16 @@ pub(crate) fn runtime() -> Result<Arc<Threads>> {
     let runtime = Arc::new(Threads { runtime: Some(runtime) });
     *slot = Some(Arc::clone(&runtime));
     Ok(runtime)
+}
+
+/// Creates what DataFusion has once in a process: its functions, some milliseconds of work. Forks wait for it, as a child that
+/// inherited one of them half made would wait for ever.
+pub(crate) fn initialise_process() {
+    static INITIALISED: AtomicBool = AtomicBool::new(false);
+    if !INITIALISED.load(Ordering::Acquire) {
+        without_forks(|| drop(SessionContext::new()));
+        INITIALISED.store(true, Ordering::Release);
+    }
 }
 
 /// Processors this process may use.

@@ -18,6 +18,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 use stepwell_engine::batch::segment_schema;
+use stepwell_engine::without_forks;
 
 use crate::integrity::{DamagedPolicy, Guard, OpenSegment, SegmentFile};
 
@@ -132,5 +133,5 @@ fn empty_footer() -> Result<Arc<ParquetMetaData>> {
         let writer = ArrowWriter::try_new(io::sink(), segment_schema(), None).ok()?;
         Some(Arc::new(writer.close().ok()?))
     });
-    FOOTER.clone().ok_or_else(|| ParquetError::General("could not make an empty segment".to_owned()))
+    without_forks(|| FOOTER.clone()).ok_or_else(|| ParquetError::General("could not make an empty segment".to_owned()))
 }

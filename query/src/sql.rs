@@ -20,7 +20,7 @@ use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
 use crate::integrity::{DamagedPolicy, Guard};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
-use crate::runtime::{cores, runtime};
+use crate::runtime::{cores, initialise_process, runtime};
 use crate::segment_scan::SEGMENTS_URL;
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
@@ -212,6 +212,7 @@ impl Query {
     }
 
     async fn answer(self) -> Result<QueryResult> {
+        initialise_process();
         let statement = policy::parse(&self.text)?;
         let guard = Arc::new(Guard::new(self.options.damaged));
         let limit = self.options.memory_limit_bytes;

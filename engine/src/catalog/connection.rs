@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 
 use super::ids::ID_BITS;
 use crate::error::{Error, Result};
-use crate::fork::{ProcessMark, undisturbed};
+use crate::fork::{ProcessMark, without_forks};
 use crate::ids::new_uuid;
 use crate::layout::{Layout, TEMP_PREFIX};
 use crate::storage::{Disk, sync_folder};
@@ -114,7 +114,7 @@ impl Catalog {
     /// As [`Catalog::open`].
     pub fn open_read_only(layout: &Layout) -> Result<Self> {
         let path = layout.catalog();
-        if is_missing(&path) || is_inherited() {
+        if is_inherited() || is_missing(&path) {
             return Self::open_in_memory();
         }
         match open_read_only_file(&path) {
@@ -184,7 +184,13 @@ impl Catalog {
 pub(super) fn is_inherited() -> bool {
     static OWNER: OnceLock<ProcessMark> = OnceLock::new();
     let own = ProcessMark::own();
-    undisturbed(|| *OWNER.get_or_init(|| own) != own)
+    let initialised = || {
+        // SQLite sets itself up with its first connection, under a lock that a child would inherit. An error comes again with
+        // the connection that is asked for.
+        drop(Connection::open_in_memory());
+        own
+    };
+    without_forks(|| *OWNER.get_or_init(initialised) != own)
 }
 
 /// Opens a database file so that neither it nor its folder is written to.

@@ -6,7 +6,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::fork::{ProcessMark, undisturbed};
+use crate::fork::{ProcessMark, without_forks};
 use crate::writer::core::WriterCore;
 
 /// Time between two looks at the rings when nobody wakes the sealer.
@@ -26,7 +26,7 @@ impl Sealer {
     /// The sealer of this process; started at the first call, and again in a forked child.
     pub(crate) fn of_process() -> std::io::Result<Arc<Self>> {
         let process = ProcessMark::own();
-        undisturbed(|| {
+        without_forks(|| {
             let mut current = SEALER.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((owner, sealer)) = &*current
                 && *owner == process
@@ -47,7 +47,7 @@ impl Sealer {
 
     /// Has the sealer look after a writer for as long as the writer exists.
     pub(crate) fn register(&self, writer: &Arc<WriterCore>) {
-        undisturbed(|| {
+        without_forks(|| {
             self.writers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(writer));
         });
         self.wake();
@@ -62,7 +62,7 @@ impl Sealer {
 
     fn run(&self) {
         loop {
-            let mut writers: Vec<_> = undisturbed(|| {
+            let mut writers: Vec<_> = without_forks(|| {
                 let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
                 writers.retain(|writer| writer.strong_count() > 0);
                 writers.iter().filter_map(Weak::upgrade).collect()
