@@ -1,8 +1,9 @@
 //! Forked children: they inherit the parent's mappings and descriptors, and must use neither.
 //!
-//! `fork` runs the handlers below (POSIX.1, `pthread_atfork`). In the child every gate is closed, so that the next log
-//! call is refused instead of writing over the parent's slots; and the descriptors of event logs, which carry the lock
-//! that says the writer lives, are pointed to `/dev/null`, so that the lock goes with the parent and not with its last child.
+//! `fork` runs the handlers below (POSIX.1, `pthread_atfork`), which are registered when the program or library is loaded. In
+//! the child every gate is closed, so that the next log call is refused instead of writing over the parent's slots; and the
+//! descriptors of event logs, which carry the lock that says the writer lives, are pointed to `/dev/null`, so that the lock
+//! goes with the parent and not with its last child.
 //! The same goes for the locks by which recovery takes a log over and readers ask for a sign of life.
 //!
 //! SQLite's own locks are held across a fork too: a thread that allocates memory in the parent would leave them locked in the
@@ -16,7 +17,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rusqlite::ffi;
 
@@ -40,7 +41,6 @@ const SQLITE_MUTEXES: [i32; 9] = [
     ffi::SQLITE_MUTEX_STATIC_PMEM,
     ffi::SQLITE_MUTEX_STATIC_MEM,
 ];
-static HANDLERS: Once = Once::new();
 
 struct Registry {
     gates: Vec<Weak<Gate>>,
@@ -69,7 +69,6 @@ pub fn without_forks<T>(action: impl FnOnce() -> T) -> T {
             release();
         }
     }
-    register_handlers();
     acquire();
     let _release = Release;
     action()
@@ -79,13 +78,19 @@ fn with_registry<T>(action: impl FnOnce(&mut Registry) -> T) -> T {
     without_forks(|| action(&mut REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
-fn register_handlers() {
-    HANDLERS.call_once(|| {
+/// Registers the handlers while the program or the library is loaded. Later would be too late for a fork that another thread has
+/// begun: its child would inherit what this library was doing meanwhile, and no handler would run in it.
+#[used]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+static REGISTER: extern "C" fn() = {
+    extern "C" fn register() {
         // SAFETY: the handlers are functions of this program without arguments; they allocate nothing and take no lock
         // that another thread may hold at the fork.
         unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
-    });
-}
+    }
+    register
+};
 
 /// Identity of a process among those that share its past. The number alone does not do: the first child in a new process
 /// namespace has number 1, and so may its parent.
@@ -98,7 +103,6 @@ pub(crate) struct ProcessMark {
 impl ProcessMark {
     /// That of the calling process.
     pub(crate) fn own() -> Self {
-        register_handlers();
         Self { pid: std::process::id(), generation: GENERATION.load(Ordering::Acquire) }
     }
 
