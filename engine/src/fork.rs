@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rusqlite::ffi;
 
 use crate::ring::{Gate, GateState};
+use crate::signals;
 use crate::storage::StorageFile;
 
 /// Forks between this process and the one that registered the handlers.
@@ -188,5 +189,6 @@ extern "C" fn after_in_child() {
         }
         registry.logs.clear();
     }
+    signals::after_fork_in_child();
     release_all();
 }

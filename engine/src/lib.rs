@@ -63,6 +63,7 @@ pub mod recovery;
 mod ring;
 pub mod run;
 pub mod segment;
+mod signals;
 pub mod snapshot;
 mod storage;
 pub mod store;

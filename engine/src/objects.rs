@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::ids::{ContentHash, random_u64};
 use crate::layout::{Layout, TEMP_PREFIX};
-use crate::storage::{Disk, create_folder, publish, remove_file};
+use crate::storage::{Disk, create_folder, for_names, list, publish, remove_file};
 
 const COPY_BYTES: usize = 1 << 20;
 /// Age at which a temporary file cannot belong to a copy that goes on.
@@ -68,8 +68,13 @@ fn take_folder(layout: &Layout, root: &Path, store: bool) -> Result<Content> {
 }
 
 fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).map_err(Error::io("list the artifact", folder))? {
-        let path = entry.map_err(Error::io("list the artifact", folder))?.path();
+    let mut paths = Vec::new();
+    let listed = for_names(folder, |name, _, _| {
+        paths.push(folder.join(name));
+        Ok(())
+    });
+    listed.map_err(Error::io("list the artifact", folder))?;
+    for path in paths {
         let metadata = std::fs::metadata(&path).map_err(Error::io("read the artifact", &path))?;
         if metadata.is_dir() {
             collect_files(&path, files)?;
@@ -114,11 +119,12 @@ fn take_stream(layout: &Layout, path: &Path, mut source: impl Read, store: bool)
 
 /// Removes what processes that died while storing an artifact left: files without a name that are a day old.
 pub(crate) fn remove_abandoned(layout: &Layout) {
-    for entry in std::fs::read_dir(layout.root().join("objects")).into_iter().flatten().flatten() {
-        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX);
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-        if is_temporary && age.is_some_and(|age| age >= ABANDONED_AFTER) {
-            let _ = remove_file(&Disk, &entry.path());
+    let folder = layout.root().join("objects");
+    for entry in list(&folder).unwrap_or_default().iter().filter(|entry| entry.name.starts_with(TEMP_PREFIX)) {
+        let path = folder.join(&entry.name);
+        let changed = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+        if changed.is_ok_and(|time| time.elapsed().is_ok_and(|age| age >= ABANDONED_AFTER)) {
+            let _ = remove_file(&Disk, &path);
         }
     }
 }

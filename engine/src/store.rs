@@ -27,8 +27,9 @@ use crate::names::{NameKind, check_name};
 use crate::objects;
 use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
+use crate::signals::let_writes_fail;
 use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
-use crate::storage::{Disk, sync_folder};
+use crate::storage::{Disk, list, sync_folder};
 use crate::verify::VerifyReport;
 use crate::writer::{WriterCore, WriterSetup};
 
@@ -110,12 +111,18 @@ impl Store {
     /// Opens a store. Unless it is opened for reading, the journals of dead writers become segments first;
     /// [`Store::recovery`] tells what was found.
     ///
+    /// Also unless it is opened for reading, a write past the limit on the size of files (`ulimit -f`) fails from then on
+    /// instead of ending the program: SIGXFSZ gets a handler that does nothing, where the program has not chosen otherwise.
+    ///
     /// # Errors
     /// [`Error::NoStore`], [`Error::StoreIsAFile`], [`Error::ReadOnlyStore`], [`Error::NewerFormat`],
     /// [`Error::Catalog`], [`Error::Io`].
     pub fn open_with(path: impl AsRef<Path>, access: Access, config: EngineConfig) -> Result<Self> {
         config.check()?;
         let layout = Layout::new(absolute(path.as_ref())?);
+        if access != Access::Read {
+            let_writes_fail();
+        }
         prepare_folder(&layout, access)?;
         let mut catalog = open_catalog(&layout, access)?;
         let mut recovery = RecoveryReport::default();
@@ -148,6 +155,10 @@ impl Store {
 
     /// Starts a run, or attaches this process to one as another writer. The catalog is not touched: the run is in SQL at
     /// once all the same, from its event log.
+    ///
+    /// The first logger of the process installs a handler for SIGBUS, by which the kernel tells that a page of a journal is
+    /// gone: its file was cut off, or its disk failed. The program goes on then, and what was lost is told in `gaps`. A SIGBUS
+    /// that is not of a journal goes to the handler that was there before.
     ///
     /// # Errors
     /// [`Error::InvalidName`], [`Error::InvalidSetting`] when the run exists in another pipeline or stage,
@@ -423,8 +434,8 @@ fn existing_writers(layout: &Layout, run: RunId) -> Result<Vec<WriterStarted>> {
 /// All runs that have a folder; sorted.
 pub(crate) fn list_runs(layout: &Layout) -> Result<Vec<RunId>> {
     let folder = layout.runs();
-    let entries = std::fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
-    let mut runs: Vec<RunId> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let entries = list(&folder).map_err(Error::io("list", &folder))?;
+    let mut runs: Vec<RunId> = entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
     runs.sort_unstable();
     Ok(runs)
 }

@@ -38,7 +38,6 @@ fn a_limit_on_the_size_of_files_does_not_end_training_that_ignores_its_signal() 
 }
 
 #[test]
-#[ignore = "SIGXFSZ ends a program that does not ignore it: the engine does not guard against it yet"]
 fn a_limit_on_the_size_of_files_does_not_end_training() {
     train_with_file_size_limit(&["env", "--default-signal=XFSZ"]);
 }
@@ -137,7 +136,6 @@ fn an_ext4_that_goes_down_does_not_end_training() {
 }
 
 #[test]
-#[ignore = "any store to a page that was synced is SIGBUS once xfs is down: the engine gets a guard"]
 fn an_xfs_that_goes_down_does_not_end_training() {
     train_while_the_file_system_goes_down(XFS);
 }

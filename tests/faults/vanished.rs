@@ -73,7 +73,6 @@ fn sync_fails_when_the_folders_that_lead_to_the_journal_cannot_be_synced() {
 }
 
 #[test]
-#[ignore = "a journal truncated by another process is SIGBUS: the engine gets a guard"]
 fn a_journal_truncated_under_its_writer_does_not_end_training_and_is_told() {
     let folder = memory_folder();
     let mut training = Training::start(&folder.path().join("store"), CALLS_MAX, 20, &[]);

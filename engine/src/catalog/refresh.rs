@@ -1,12 +1,13 @@
 //! Bringing the catalog up to date with the event logs, and building it anew.
 
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rustix::fs::{AtFlags, FileType, Stat, statat};
+use rustix::io::Errno;
 
 use super::apply::{Applier, Failure, Outcome};
 use super::connection::{
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::event_log::{LogContents, read_log, writers_of};
 use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
+use crate::storage::for_names;
 
 /// Runs applied in one transaction: enough that its cost does not count, few enough that other processes get their turn.
 const RUNS_PER_TRANSACTION: usize = 1_024;
@@ -252,26 +254,23 @@ fn scan(connection: &Connection, layout: &Layout) -> Result<Scan, RefreshError> 
 /// The runs of a store and when their folders changed, see [`folder_time`]; sorted.
 fn list_runs(layout: &Layout) -> Result<Vec<(RunId, i64)>> {
     let folder = layout.runs();
-    let failed = || Error::io("list the runs in", &folder);
-    let entries = match std::fs::read_dir(&folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(failed())?,
-    };
     let now = SystemTime::now();
     let mut runs = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed())?;
-        let Some(run_id) = entry.file_name().to_str().and_then(parse_run_folder) else { continue };
-        // Asked of the entry, the file system need not walk the whole path. A link has to be followed, though.
-        let metadata = match entry.metadata() {
-            Ok(metadata) if metadata.is_symlink() => std::fs::metadata(entry.path()),
-            other => other,
-        };
-        match metadata {
-            Ok(metadata) if metadata.is_dir() => runs.push((run_id, folder_time(&metadata, now).unwrap_or(0))),
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed()(error)),
-            _ => {}
+    let listed = for_names(&folder, |name, _, folder| {
+        let Some(run_id) = name.to_str().and_then(parse_run_folder) else { return Ok(()) };
+        // Asked of the open folder, the file system need not walk the whole path.
+        match statat(folder, name, AtFlags::empty()) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
+                runs.push((run_id, folder_time(&stat, now).unwrap_or(0)));
+                Ok(())
+            }
+            Err(errno) if errno != Errno::NOENT => Err(errno.into()),
+            _ => Ok(()),
         }
+    });
+    match listed {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::io("list the runs in", &folder))?,
     }
     runs.sort_unstable();
     Ok(runs)
@@ -284,11 +283,10 @@ fn parse_run_folder(name: &str) -> Option<RunId> {
 }
 
 /// When a run folder changed last, in nanoseconds; `None` when that is too recent to rely on.
-fn folder_time(metadata: &Metadata, now: SystemTime) -> Option<i64> {
-    let changed = metadata.modified().ok()?;
-    let settled = now.duration_since(changed).is_ok_and(|age| age > FOLDER_TIME_SETTLES);
-    let nanos = changed.duration_since(UNIX_EPOCH).ok()?.as_nanos();
-    i64::try_from(nanos).ok().filter(|_| settled)
+fn folder_time(stat: &Stat, now: SystemTime) -> Option<i64> {
+    let since_epoch = Duration::new(u64::try_from(stat.st_mtime).ok()?, u32::try_from(stat.st_mtime_nsec).ok()?);
+    let settled = now.duration_since(UNIX_EPOCH + since_epoch).is_ok_and(|age| age > FOLDER_TIME_SETTLES);
+    i64::try_from(since_epoch.as_nanos()).ok().filter(|_| settled)
 }
 
 fn known_logs(connection: &Connection, run_id: RunId) -> rusqlite::Result<Vec<KnownLog>> {

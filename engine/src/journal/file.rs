@@ -161,6 +161,16 @@ impl JournalFile {
         self.file.links().is_ok_and(|links| links == 0)
     }
 
+    /// Whether pages were lost: what is stored to them goes with the process, and what was stored may be gone.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.mapping.is_lost()
+    }
+
+    /// Whether somebody cut the file off. No page need have been missed yet.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.file.len().is_ok_and(|bytes| bytes < self.geometry().file_bytes())
+    }
+
     /// Removes the file; its rows are in segments.
     pub(crate) fn remove(&self, storage: &dyn Storage) -> Result<()> {
         remove_file(storage, &self.path)

@@ -2,8 +2,9 @@
 //!
 //! Invariants:
 //!
-//! 1. The region covers `len` bytes of a file that was reserved in full, so that storing to any page cannot fail for want
-//!    of space; it stays where it is for as long as the mapping lives.
+//! 1. The region covers `len` bytes of a file that was reserved in full, so that storing to any page does not fail for want
+//!    of space on most file systems; where a page fails all the same, memory takes its place (`signals/bus.rs`). The region
+//!    stays where it is for as long as the mapping lives.
 //! 2. Memory of the mapping is only reached through atomics, through `write` (whose callers own the range: the header
 //!    and definitions are written by the one producer under `&mut`), or through slots (`ring/slot.rs`).
 #![allow(unsafe_code)]
@@ -59,6 +60,11 @@ impl Mapping {
     pub(crate) fn sync(&self, offset: usize, bytes: usize) -> io::Result<()> {
         self.check(offset, bytes);
         if bytes == 0 { Ok(()) } else { self.region.sync(offset, bytes) }
+    }
+
+    /// Whether a page was lost, and what is stored to it does not reach the file.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.region.is_lost()
     }
 
     /// Makes the pages of a range present and writable, so that storing to them takes no page fault. Best effort.

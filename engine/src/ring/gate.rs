@@ -13,6 +13,8 @@ pub(crate) enum GateState {
     Closed,
     /// This is a forked child; the ring belongs to the parent.
     Forked,
+    /// The ring is used no more: the producer is to go on with the one that takes its place.
+    Moved,
 }
 
 /// First index the producer may not write without its slow path; 0 once closed.
@@ -54,6 +56,7 @@ impl Gate {
         match self.state.load(Ordering::Acquire) {
             0 => GateState::Open,
             2 => GateState::Forked,
+            3 => GateState::Moved,
             _ => GateState::Closed,
         }
     }

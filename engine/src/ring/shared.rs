@@ -57,13 +57,26 @@ impl RingCore {
 
     /// First index from `from` on that holds no record yet. Called by the sealer alone, for `from` not below the tail.
     pub(crate) fn head_from(&self, from: u64) -> u64 {
-        // Relaxed: the sealer itself stores the tail.
-        let end = self.tail.load(Ordering::Relaxed) + self.capacity();
+        let end = self.end_of_lap();
         let mut head = from;
         while head < end && self.slots.is_written(head) {
             head += 1;
         }
         head
+    }
+
+    /// First index behind the last record, also where slots in between hold none: their memory was lost. Not below `from`.
+    /// Called by the sealer alone.
+    pub(crate) fn head_behind_holes(&self, from: u64) -> u64 {
+        let end = self.end_of_lap();
+        let last = (from..end).rev().find(|index| self.slots.is_written(*index));
+        last.map_or(from, |index| index + 1)
+    }
+
+    /// First index that the producer cannot have written yet. Called by the sealer alone.
+    pub(crate) fn end_of_lap(&self) -> u64 {
+        // Relaxed: the sealer itself stores the tail.
+        self.tail.load(Ordering::Relaxed) + self.capacity()
     }
 
     /// Reads the slot at `index`.

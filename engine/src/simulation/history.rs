@@ -289,9 +289,10 @@ impl History {
             // Steps go back and repeat now and then.
             let step = (self.logged.len() as i64) - if random.below(50) == 0 { random.below(100) as i64 } else { 0 };
             let value = if random.below(100) == 0 { f64::NAN } else { random.number() as f64 };
-            let seq = logger.next_seq();
             match logger.log(self.metrics[name], step, value) {
                 Ok(()) => {
+                    // Asked after the call, which may have gone on in another journal.
+                    let seq = logger.next_seq() - 1;
                     let (metrics_name, metric) = NAMES[name];
                     let row = (format!("{metrics_name} {metric}"), step, value.to_bits());
                     assert!(self.logged.insert(seq, row).is_none(), "a sequence number is given twice");

@@ -1,16 +1,19 @@
 //! The real file system.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::ptr::NonNull;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::FlockOperation;
+use rustix::fs::{Dir, FileType, FlockOperation, Mode, OFlags};
 
 use super::{Entry, LockKind, Region, Storage, StorageFile};
+use crate::signals::Guard;
 
 /// The file system of the operating system.
 #[derive(Clone, Copy, Debug)]
@@ -111,18 +114,7 @@ impl Storage for Disk {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            // The kind is in the entry already; only a link has to be followed.
-            let is_folder = match entry.file_type() {
-                Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
-                kind => kind.is_ok_and(|kind| kind.is_dir()),
-            };
-            entries.push(Entry { name, is_folder });
-        }
-        Ok(entries)
+        list(folder)
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -136,6 +128,40 @@ impl Storage for Disk {
     fn file_system(&self, path: &Path) -> FileSystem {
         FileSystem::of(path)
     }
+}
+
+/// Calls `visit` with each name in a folder, its kind, and the open folder. Not by `std::fs::read_dir`, which panics when
+/// the folder cannot be closed, after an error of its file system say: in a thread that serves all runs.
+pub(crate) fn for_names(
+    folder: &Path,
+    mut visit: impl FnMut(&OsStr, FileType, BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut names = Dir::new(rustix::io::retry_on_intr(|| rustix::fs::open(folder, flags, Mode::empty()))?)?;
+    while let Some(entry) = names.read() {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            visit(name, entry.file_type(), names.fd()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a folder holds, see [`Storage::list`].
+pub(crate) fn list(folder: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for_names(folder, |name, kind, _| {
+        let Some(name) = name.to_str() else { return Ok(()) };
+        // The kind is in the entry already, mostly; only a link has to be followed.
+        let is_folder = match kind {
+            FileType::Symlink | FileType::Unknown => folder.join(name).is_dir(),
+            kind => kind.is_dir(),
+        };
+        entries.push(Entry { name: name.to_owned(), is_folder });
+        Ok(())
+    })?;
+    Ok(entries)
 }
 
 fn boxed(file: io::Result<File>) -> io::Result<Box<dyn StorageFile>> {
@@ -193,7 +219,7 @@ impl StorageFile for File {
     fn map(&self, bytes: u64) -> io::Result<Box<dyn Region>> {
         reserve(self, bytes)?;
         let map = MmapOptions::new().len(bytes as usize).map_raw(self)?;
-        Ok(Box::new(map))
+        Ok(Box::new(MappedFile { guard: Guard::new(map.as_mut_ptr(), map.len()), map }))
     }
 
     fn descriptor(&self) -> Option<RawFd> {
@@ -201,17 +227,28 @@ impl StorageFile for File {
     }
 }
 
-impl Region for MmapRaw {
+/// A mapped file. Its guard goes before the mapping does.
+struct MappedFile {
+    /// `None` when more files are mapped than can be guarded.
+    guard: Option<Guard>,
+    map: MmapRaw,
+}
+
+impl Region for MappedFile {
     fn base(&self) -> NonNull<u8> {
-        NonNull::new(self.as_mut_ptr()).unwrap_or_else(|| unreachable!("a mapping does not start at address 0"))
+        NonNull::new(self.map.as_mut_ptr()).unwrap_or_else(|| unreachable!("a mapping does not start at address 0"))
     }
 
     fn len(&self) -> usize {
-        MmapRaw::len(self)
+        self.map.len()
     }
 
     fn sync(&self, offset: usize, bytes: usize) -> io::Result<()> {
-        if bytes == 0 { Ok(()) } else { self.flush_range(offset, bytes) }
+        if bytes == 0 { Ok(()) } else { self.map.flush_range(offset, bytes) }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::is_lost)
     }
 
     fn populate(&self, offset: usize, bytes: usize) {

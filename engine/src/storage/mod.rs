@@ -7,7 +7,7 @@
 
 mod disk;
 
-pub(crate) use disk::{Disk, FileSystem};
+pub(crate) use disk::{Disk, FileSystem, for_names, list};
 
 use std::fmt::Debug;
 use std::io;
@@ -94,6 +94,10 @@ pub(crate) trait Region: Send + Sync {
     fn sync(&self, offset: usize, bytes: usize) -> io::Result<()>;
     /// Makes the pages of a range present and writable, so that storing to them takes no page fault. Best effort.
     fn populate(&self, offset: usize, bytes: usize);
+    /// Whether a page was lost: what is stored to it stays in the memory of this process.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// Appends all of `bytes`.

@@ -116,6 +116,7 @@ impl WriterCore {
         if !sealing.ended || sealing.final_totals.is_some() {
             return;
         }
+        self.note_ends();
         let settled = self.write_segments(&mut sealing, &rings).and_then(|()| self.register_all(&mut sealing));
         if settled.is_ok() && self.sync_log().is_ok() && self.all_committed(&sealing, &rings) {
             for ring in &rings {
@@ -146,7 +147,7 @@ impl WriterCore {
         if outcome.drops > 0 {
             outcome.warnings.push(format!("{} records were dropped because the journal was full", outcome.drops));
         }
-        for ring in rings {
+        for ring in rings.iter().filter(|ring| !sealing.is_gone(ring)) {
             let records = ring.journal.drops().load(Ordering::Relaxed);
             if records > 0 {
                 // Recovery tells it in the same words, so that a journal that stays behind is not counted twice.

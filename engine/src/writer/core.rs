@@ -65,6 +65,10 @@ struct Rings {
     all: Vec<Arc<Ring>>,
     /// Rings whose logger was dropped; the next logger takes one over.
     free: Vec<RingPlace>,
+    /// Rings that a logger has.
+    in_use: usize,
+    /// Number of the next ring.
+    next: u32,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -177,16 +181,46 @@ impl WriterCore {
         self.check_open()?;
         let place = match rings.free.pop() {
             Some(place) => place,
-            None => {
-                let ring = Arc::new(self.create_ring(rings.all.len() as u32)?);
-                rings.all.push(Arc::clone(&ring));
-                RingPlace { ring, index: 0, defined: 0 }
-            }
+            None => RingPlace::beginning(self.add_ring(&mut rings)?),
         };
+        rings.in_use += 1;
         drop(rings);
         // It makes the first pages present, while the caller gets on with its own start.
         self.wake_sealer();
         Ok(Logger::new(Arc::clone(self), place))
+    }
+
+    fn add_ring(&self, rings: &mut Rings) -> Result<Arc<Ring>> {
+        let ring = Arc::new(self.create_ring(rings.next)?);
+        rings.next += 1;
+        rings.all.push(Arc::clone(&ring));
+        Ok(ring)
+    }
+
+    /// Has the logger of a ring go on with a new one; `false` when the run was closed meanwhile.
+    pub(super) fn replace_ring(&self, old: &Ring) -> Result<bool> {
+        let run = self.started.run_id;
+        let mut rings = lock(&self.rings);
+        // Under the lock: a run that is being finished has closed the gates of the rings it saw.
+        if self.is_closed() {
+            return Ok(false);
+        }
+        // The folder may have been removed together with the journal.
+        create_folder_unsynced(self.layout.storage(), &self.layout.journals(run, self.started.writer))?;
+        old.move_to(self.add_ring(&mut rings)?);
+        let free = std::mem::take(&mut rings.free);
+        rings.free = free.into_iter().map(RingPlace::newest).collect();
+        Ok(true)
+    }
+
+    /// Forgets a ring that was replaced and whose journal is gone.
+    pub(super) fn drop_ring(&self, number: u32) {
+        lock(&self.rings).all.retain(|ring| ring.number != number);
+    }
+
+    /// After the last logger is gone: no record follows in any ring.
+    pub(super) fn note_ends(&self) {
+        lock(&self.rings).free.iter().for_each(|place| place.ring.leave(place.index));
     }
 
     fn create_ring(&self, number: u32) -> Result<Ring> {
@@ -213,7 +247,10 @@ impl WriterCore {
         if self.is_foreign() {
             return;
         }
-        lock(&self.rings).free.push(place);
+        let mut rings = lock(&self.rings);
+        rings.in_use -= 1;
+        rings.free.push(place.newest());
+        drop(rings);
         if self.is_closed() && !self.has_loggers() {
             self.settle();
         }
@@ -230,8 +267,7 @@ impl WriterCore {
 
     /// Whether a logger still exists.
     pub(super) fn has_loggers(&self) -> bool {
-        let rings = lock(&self.rings);
-        rings.free.len() < rings.all.len()
+        lock(&self.rings).in_use > 0
     }
 
     /// Appends an event to the log of this writer.

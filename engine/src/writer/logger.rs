@@ -80,6 +80,8 @@ pub struct Logger {
     defined: u64,
     clock: RecordClock,
     ring: Arc<Ring>,
+    /// Rings it has left, because their journals no longer kept what was stored to them.
+    left: Vec<Arc<Ring>>,
     core: Arc<WriterCore>,
     /// A wait has been in vain, and there has been no room since.
     gave_up: Cell<bool>,
@@ -104,6 +106,7 @@ impl Logger {
             defined,
             clock: RecordClock::new(),
             ring,
+            left: Vec::new(),
             core,
             gave_up: Cell::new(false),
             _not_sync: PhantomData,
@@ -215,14 +218,17 @@ impl Logger {
         }
     }
 
-    /// Sequence number of the next record.
+    /// Sequence number of the next record; a higher one when the sealer gives the logger another journal meanwhile, because
+    /// this one was lost or cannot be synced.
     pub fn next_seq(&self) -> i64 {
         crate::ring::sequence(self.ring.number, self.producer.index())
     }
 
-    /// Sequence number below which every record of this logger is on the device: it survives power loss (level L2).
+    /// Sequence number below which every record of this logger is on the device: it survives power loss (level L2). Records
+    /// that were lost with their journal, and told in `gaps`, do not hold it back.
     pub fn durable_seq(&self) -> i64 {
-        crate::ring::sequence(self.ring.number, self.ring.journal.synced().load(Ordering::Acquire))
+        let ring = self.left.iter().find(|ring| !ring.is_settled()).unwrap_or(&self.ring);
+        crate::ring::sequence(ring.number, ring.journal.synced().load(Ordering::Acquire))
     }
 
     #[inline(always)]
@@ -267,29 +273,51 @@ impl Logger {
     #[cold]
     #[inline(never)]
     fn try_prepare(&mut self, metric: Metric, records: u64) -> Result<(), LogError> {
-        match self.producer.state() {
-            GateState::Open => {}
-            state => return Err(closed(state)),
-        }
-        if metric.key.wrapping_sub(self.tag) >= self.defined {
-            self.define(metric)?;
-        }
-        match self.producer.make_room(records) {
-            Ok(moved) => {
-                if moved {
-                    self.gave_up.set(false);
-                    if self.producer.index() > 0 {
-                        self.core.wake_sealer();
-                    }
+        loop {
+            match self.producer.state() {
+                GateState::Open => {}
+                GateState::Moved => {
+                    self.move_on();
+                    continue;
                 }
-                Ok(())
+                state => return Err(closed(state)),
             }
-            Err(NoRoom::Full) => {
-                self.core.wake_sealer();
-                Err(LogError::Full)
+            if metric.key.wrapping_sub(self.tag) >= self.defined {
+                self.define(metric)?;
             }
-            Err(NoRoom::Closed(state)) => Err(closed(state)),
+            match self.producer.make_room(records) {
+                Ok(moved) => {
+                    if moved {
+                        self.gave_up.set(false);
+                        if self.producer.index() > 0 {
+                            self.core.wake_sealer();
+                        }
+                    }
+                    return Ok(());
+                }
+                Err(NoRoom::Full) => {
+                    self.core.wake_sealer();
+                    return Err(LogError::Full);
+                }
+                Err(NoRoom::Closed(GateState::Moved)) => {}
+                Err(NoRoom::Closed(state)) => return Err(closed(state)),
+            }
         }
+    }
+
+    /// Goes on in the ring that took the place of this one.
+    fn move_on(&mut self) {
+        let RingPlace { ring, index, defined } = self.place().newest();
+        self.producer = Producer::new(&ring.core, index);
+        self.defined = defined;
+        self.left.retain(|ring| !ring.is_settled());
+        self.left.push(std::mem::replace(&mut self.ring, ring));
+        // The sealer knows the end of the old ring now.
+        self.core.wake_sealer();
+    }
+
+    fn place(&self) -> RingPlace {
+        RingPlace { ring: Arc::clone(&self.ring), index: self.producer.index(), defined: self.defined }
     }
 
     /// Writes the definitions that this journal lacks, up to all the run knows.
@@ -310,8 +338,7 @@ impl Logger {
 
 impl Drop for Logger {
     fn drop(&mut self) {
-        let place = RingPlace { ring: Arc::clone(&self.ring), index: self.producer.index(), defined: self.defined };
-        self.core.hand_back(place);
+        self.core.hand_back(self.place());
     }
 }
 
@@ -341,9 +368,11 @@ impl RoomWaiter {
         let start = Instant::now();
         let mut pause = Duration::from_micros(20);
         loop {
-            let state = self.ring.core.gate.state();
-            if state != GateState::Open {
-                return RoomOutcome::Refused(closed(state));
+            match self.ring.core.gate.state() {
+                GateState::Open => {}
+                // The next call goes to the ring that took the place of this one.
+                GateState::Moved => return RoomOutcome::Room,
+                state => return RoomOutcome::Refused(closed(state)),
             }
             if self.ring.core.room(self.index) >= self.records {
                 return RoomOutcome::Room;

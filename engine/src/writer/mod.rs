@@ -1,5 +1,6 @@
 //! One process attached to a run: its rings, its sealing, its event log.
 
+mod broken;
 mod commit;
 mod core;
 mod interner;

@@ -16,6 +16,7 @@ use crate::journal::BLOCK_SLOTS;
 use crate::ring::SlotContent;
 use crate::segment::{Identity, SegmentContext, write_segment};
 use crate::storage::remove_file;
+use crate::writer::broken::{Broken, lost_gap};
 use crate::writer::core::WriterCore;
 use crate::writer::ring::Ring;
 
@@ -26,7 +27,7 @@ const RETRY_SECS: u64 = 1;
 
 /// The sealer's view of a writer.
 pub(crate) struct Sealing {
-    progress: BTreeMap<u32, Progress>,
+    pub(super) progress: BTreeMap<u32, Progress>,
     pub(super) names: BTreeMap<String, NameState>,
     next_segment: u64,
     /// Rows of each metric, by its number, in the set of segments written last.
@@ -35,6 +36,12 @@ pub(crate) struct Sealing {
     retry_at: Option<Instant>,
     /// The event log could not be synced: segments are no longer known to be durable, so the journal is kept.
     keep_journal: bool,
+    /// Journals that were replaced.
+    pub(super) replaced: u32,
+    /// No journal is replaced before.
+    pub(super) replace_at: Option<Instant>,
+    /// Records, waits and drops of rings that were replaced and are gone.
+    pub(super) gone: (u64, u64, u64),
     pub(super) rows_committed: u64,
     pub(super) segments: u64,
     pub(super) syncs: u64,
@@ -50,21 +57,27 @@ pub(crate) struct Sealing {
 
 /// How far one ring has come. Indices of records.
 #[derive(Clone, Copy, Default)]
-struct Progress {
+pub(super) struct Progress {
     /// First index without a record when the ring was last looked at.
-    head: u64,
+    pub head: u64,
     /// Blocks below are sealed; a multiple of a block.
     sealed: u64,
     /// Records below are in segments.
-    committed: u64,
+    pub committed: u64,
     /// Pages below are present; grows during the first lap only.
     populated: u64,
     /// When the oldest record in no segment was first seen.
     pending_since: Option<Instant>,
     /// The open block and when its first record was seen.
     open_since: Option<(u64, Instant)>,
-    /// A sync failed; the kernel may have dropped the error with the data, so none is tried again.
-    sync_failed: bool,
+    /// Why the journal no longer keeps what is stored to it.
+    pub broken: Option<Broken>,
+    /// Slots below that hold no record were told.
+    told: u64,
+    /// Records dropped, as far as the journal told.
+    drops: u64,
+    /// The ring was replaced, and its journal is removed. Somebody who has waited for the sealer may still hold the ring.
+    pub gone: bool,
 }
 
 /// What is known of one metrics name.
@@ -87,6 +100,9 @@ impl Sealing {
             last_sync: Instant::now(),
             retry_at: None,
             keep_journal: false,
+            replaced: 0,
+            replace_at: None,
+            gone: (0, 0, 0),
             rows_committed: 0,
             segments: 0,
             syncs: 0,
@@ -97,8 +113,13 @@ impl Sealing {
         }
     }
 
+    /// Whether a ring was replaced, and is counted in `gone`.
+    pub(super) fn is_gone(&self, ring: &Ring) -> bool {
+        self.progress.get(&ring.number).is_some_and(|progress| progress.gone)
+    }
+
     /// Tells of trouble on stderr, once per kind and writer.
-    fn tell(&mut self, kind: &'static str, text: &str) {
+    pub(super) fn tell(&mut self, kind: &'static str, text: &str) {
         if !self.quiet && !self.told.contains(&kind) {
             self.told.push(kind);
             // `eprintln!` would panic when stderr is a file on the very disk that is full.
@@ -129,22 +150,15 @@ impl WriterCore {
             let aged = progress.pending_since.is_some_and(|since| now - since >= self.config.segment_age);
             due |= waiting >= ring.capacity() / 2 || aged;
         }
-        if now - sealing.last_sync >= self.config.sync_interval {
-            // What is in a deleted file dies with the process: it becomes a segment as soon as it is noticed.
-            if pending > 0 && rings.iter().any(|ring| ring.journal.is_deleted()) {
-                due = true;
-                let text = format!(
-                    "run {}: its journal was deleted; records become segments every sync interval, and those logged since \
-                     the last one would be lost with the process",
-                    self.started.run_id
-                );
-                sealing.tell("deleted", &text);
-            }
+        let is_sync_due = now - sealing.last_sync >= self.config.sync_interval;
+        self.find_broken(&mut sealing, &rings, is_sync_due);
+        if is_sync_due {
             // A failure was told, and shows in the position that is reported as durable.
             let _ = self.sync_rings(&mut sealing, &rings, Some(now));
             sealing.last_sync = now;
         }
         due |= pending >= self.config.segment_rows_max;
+        due |= self.replace_broken(&mut sealing, &rings, now, is_sync_due);
         if due && sealing.retry_at.is_none_or(|at| now >= at) {
             match self.write_segments(&mut sealing, &rings) {
                 Ok(()) => sealing.retry_at = None,
@@ -159,6 +173,9 @@ impl WriterCore {
                 }
             }
         }
+        if due || is_sync_due {
+            self.drop_replaced(&mut sealing, &rings);
+        }
     }
 
     /// After a tick that panicked: the records stay in the journal, and writing them is tried again later.
@@ -170,12 +187,19 @@ impl WriterCore {
     }
 
     /// Syncs the journals. With `now`, only what the seal deadline asks for: full blocks, and an open block whose first
-    /// record has waited that long. Without, everything.
+    /// record has waited that long. Without, everything. A journal that cannot be synced is not tried again: the kernel may
+    /// have dropped the error with the data. Its records become durable as segments.
+    ///
+    /// # Errors
+    /// What leads to the journals cannot be synced.
     fn sync_rings(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], now: Option<Instant>) -> Result<()> {
         fail_point::reach("sync.begin");
         // First what leads to the journals: a record that cannot be found after a power cut is not durable.
-        let mut synced = self.sync_names().and_then(|()| self.sync_log());
-        let reachable = synced.is_ok();
+        let reached = self.sync_names().and_then(|()| self.sync_log());
+        if let Err(error) = &reached {
+            sealing.keep_journal |= matches!(error, Error::SyncFailed { .. });
+            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(error)));
+        }
         fail_point::reach("sync.log");
         for ring in rings {
             let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
@@ -185,27 +209,31 @@ impl WriterCore {
             let to = if open_due { progress.head } else { progress.sealed };
             // A block that was synced while it was open is synced again from its start once more records are in it.
             let from = ring.journal.synced().load(Ordering::Relaxed).max(progress.committed);
-            if to <= from || progress.sync_failed || !reachable {
+            if to <= from || progress.broken.is_some() || reached.is_err() {
                 continue;
             }
             match ring.journal.sync(from, to) {
+                // A page that was lost is none of the file's, and has nothing to sync.
+                Ok(()) if ring.journal.is_lost() => progress.broken = Some(Broken::Lost),
                 Ok(()) => {
                     sealing.syncs += 1;
                     ring.journal.synced().store(to, Ordering::Release);
                 }
                 Err(source) => {
-                    progress.sync_failed = true;
-                    synced = Err(Error::SyncFailed { path: ring.journal.path().to_owned(), source });
+                    progress.broken = Some(Broken::Unsynced);
+                    let error = Error::SyncFailed { path: ring.journal.path().to_owned(), source };
+                    let text = format!(
+                        "run {}: {}; its records become segments, and new ones go to a new journal",
+                        self.started.run_id,
+                        with_causes(&error)
+                    );
+                    sealing.tell("journal sync", &text);
                 }
             }
             fail_point::reach("sync.journal");
         }
         fail_point::reach("sync.end");
-        if let Err(error) = &synced {
-            sealing.keep_journal |= matches!(error, Error::SyncFailed { .. });
-            sealing.tell("sync", &format!("run {}: {}", self.started.run_id, with_causes(error)));
-        }
-        synced
+        reached
     }
 
     /// Syncs everything logged so far.
@@ -213,12 +241,22 @@ impl WriterCore {
         self.check_open()?;
         let rings = self.rings();
         let mut sealing = self.sealing();
+        let mut logged = Vec::new();
         for ring in &rings {
-            sealing.progress.entry(ring.number).or_default().look(ring, Instant::now());
+            let progress = sealing.progress.entry(ring.number).or_default();
+            progress.look(ring, Instant::now());
+            logged.push(progress.head);
         }
+        self.find_broken(&mut sealing, &rings, true);
         self.sync_rings(&mut sealing, &rings, None)?;
-        let failed = sealing.keep_journal || sealing.progress.values().any(|progress| progress.sync_failed);
-        if !failed {
+        let reached = || {
+            let durable = rings.iter().map(|ring| ring.journal.synced().load(Ordering::Acquire));
+            durable.zip(&logged).all(|(durable, logged)| durable >= *logged)
+        };
+        if !reached() && !sealing.keep_journal {
+            self.write_segments(&mut sealing, &rings)?;
+        }
+        if reached() && !sealing.keep_journal {
             return Ok(());
         }
         let path = self.layout.journals(self.started.run_id, self.started.writer);
@@ -228,7 +266,9 @@ impl WriterCore {
     /// Turns every record in the rings into segments.
     pub(super) fn write_segments(&self, sealing: &mut Sealing, rings: &[Arc<Ring>]) -> Result<()> {
         for ring in rings {
-            sealing.progress.entry(ring.number).or_default().look(ring, Instant::now());
+            let progress = sealing.progress.entry(ring.number).or_default();
+            progress.look(ring, Instant::now());
+            progress.look_behind_holes(ring);
         }
         let heads: BTreeMap<u32, u64> =
             sealing.progress.iter().map(|(ring, progress)| (*ring, progress.head)).collect();
@@ -248,18 +288,18 @@ impl WriterCore {
         let mut watermarks = Vec::new();
         let mut damaged = Vec::new();
         for ring in rings {
-            let from = sealing.progress[&ring.number].committed;
+            let Progress { committed: from, told, .. } = sealing.progress[&ring.number];
             let to = heads[&ring.number].min(from + left);
             left -= to - from;
             let mut bad = 0;
             for index in from..to {
                 match ring.core.read(index) {
                     SlotContent::Valid(record) => batcher.push(ring.number, index, &record),
-                    _ => bad += 1,
+                    _ => bad += u64::from(index >= told),
                 }
             }
             if bad > 0 {
-                damaged.push((ring.number, bad));
+                damaged.push((Arc::clone(ring), to, bad));
             }
             watermarks.push(Watermark { ring: ring.number, committed: to });
         }
@@ -268,6 +308,8 @@ impl WriterCore {
         sealing.rows_of_metrics = batcher.rows_of_metrics();
         let batches = batcher.finish(&definitions);
         let records = self.publish(sealing, &batches)?;
+        // Before the event that moves the watermark over it: a process that dies in between would never tell.
+        self.tell_damage(sealing, damaged)?;
         let files: Vec<PathBuf> = records.iter().map(|record| self.path_of(&record.file)).collect();
         let event = SegmentsEvent { segments: records.clone(), watermarks: watermarks.clone() };
         if let Err(error) = self.append(Event::Segments(Box::new(event)), Durability::Process) {
@@ -283,7 +325,12 @@ impl WriterCore {
             name.segments.push((record.n, file));
         }
         self.retire(sealing, rings, &watermarks);
-        self.tell_damage(&damaged, undefined)
+        if undefined > 0 {
+            let detail = "records carry a metric number without a definition";
+            let gap = GapEvent::exact(GapKind::UndefinedMetric, 0, undefined, detail);
+            self.append(Event::Gap(gap), Durability::Process)?;
+        }
+        Ok(())
     }
 
     /// Writes all segments under temporary names, then publishes them.
@@ -338,16 +385,19 @@ impl WriterCore {
         }
     }
 
-    fn tell_damage(&self, damaged: &[(u32, u64)], undefined: u64) -> Result<()> {
-        let gap = |kind, ring, records, detail: &str| {
-            let gap = GapEvent::exact(kind, ring, records, detail);
-            self.append(Event::Gap(gap), Durability::Process)
-        };
-        for (ring, records) in damaged {
-            gap(GapKind::DamagedSlot, *ring, *records, "slots of the mapped journal do not fit their check")?;
-        }
-        if undefined > 0 {
-            gap(GapKind::UndefinedMetric, 0, undefined, "records carry a metric number without a definition")?;
+    /// Tells of slots without a record below the positions that the rings are committed to next, once.
+    fn tell_damage(&self, sealing: &mut Sealing, damaged: Vec<(Arc<Ring>, u64, u64)>) -> Result<()> {
+        for (ring, to, records) in damaged {
+            let progress = sealing.progress.entry(ring.number).or_default();
+            let gap = match progress.broken {
+                Some(Broken::Lost) => lost_gap(&ring, to, records),
+                _ => {
+                    let detail = "slots of the mapped journal do not fit their check";
+                    GapEvent::exact(GapKind::DamagedSlot, ring.number, records, detail)
+                }
+            };
+            self.append(Event::Gap(gap), Durability::Process)?;
+            progress.told = to;
         }
         Ok(())
     }
@@ -369,11 +419,14 @@ impl WriterCore {
             return totals;
         }
         let from = |ring: &Ring| sealing.progress.get(&ring.number).map_or(0, |progress| progress.committed);
-        let counter = |read: fn(&Ring) -> u64| rings.iter().map(|ring| read(ring)).sum::<u64>();
+        let here = || rings.iter().filter(|ring| !sealing.is_gone(ring));
+        let counter = |read: fn(&Ring) -> u64| here().map(|ring| read(ring)).sum::<u64>();
+        let head = |ring: &Ring| ring.end().unwrap_or_else(|| ring.core.head_from(from(ring)));
+        let (rows, waits, drops) = sealing.gone;
         (
-            rings.iter().map(|ring| ring.core.head_from(from(ring))).sum(),
-            counter(|ring| ring.journal.waits().load(Ordering::Relaxed)),
-            counter(|ring| ring.journal.drops().load(Ordering::Relaxed)),
+            rows + here().map(|ring| head(ring)).sum::<u64>(),
+            waits + counter(|ring| ring.journal.waits().load(Ordering::Relaxed)),
+            drops + counter(|ring| ring.journal.drops().load(Ordering::Relaxed)),
         )
     }
 }
@@ -381,14 +434,22 @@ impl WriterCore {
 impl Progress {
     /// Follows the producer: finds the head, seals full blocks, makes pages present ahead.
     fn look(&mut self, ring: &Ring, now: Instant) {
-        self.head = ring.core.head_from(self.head.max(self.committed));
+        // Where the producer has left, slots that hold no record are none that it has yet to write.
+        let known = self.head.max(self.committed);
+        self.head = ring.end().unwrap_or_else(|| ring.core.head_from(known));
         while self.sealed + BLOCK_SLOTS <= self.head {
             // A block whose slots were partly handed back already needs no checksum.
-            if self.sealed >= self.committed {
+            if self.sealed >= self.committed && self.broken != Some(Broken::Lost) {
                 ring.journal.seal_block(self.sealed);
             }
             self.sealed += BLOCK_SLOTS;
         }
+        let drops = ring.journal.drops();
+        if drops.load(Ordering::Relaxed) < self.drops {
+            // The page of the counter was lost, and memory without it is in its place.
+            drops.fetch_add(self.drops, Ordering::Relaxed);
+        }
+        self.drops = drops.load(Ordering::Relaxed);
         if self.head > self.committed {
             self.pending_since.get_or_insert(now);
         }
@@ -398,9 +459,16 @@ impl Progress {
             _ => Some((self.sealed, now)),
         };
         let ahead = (self.head + POPULATE_AHEAD_BLOCKS * BLOCK_SLOTS).min(ring.capacity());
-        if self.populated < ahead {
+        if self.populated < ahead && self.broken != Some(Broken::Lost) {
             ring.journal.populate(self.populated, ahead - self.populated);
             self.populated = ahead;
+        }
+    }
+
+    /// Finds the records behind slots that were lost.
+    fn look_behind_holes(&mut self, ring: &Ring) {
+        if self.broken == Some(Broken::Lost) && ring.end().is_none() {
+            self.head = ring.core.head_behind_holes(self.head);
         }
     }
 }
