@@ -132,22 +132,22 @@ fn after(disk: &SimDisk, power_cut: bool, random: &mut Random) -> SimDisk {
     if power_cut { disk.after_power_cut(random) } else { disk.after_death() }
 }
 
-struct History {
-    disk: SimDisk,
+pub(super) struct History {
+    pub disk: SimDisk,
     layout: Layout,
-    config: EngineConfig,
-    run: RunId,
-    writer: WriterId,
+    pub config: EngineConfig,
+    pub run: RunId,
+    pub writer: WriterId,
     fate: Fate,
     /// `None` when the disk failed before the writer had started.
     core: Option<Arc<WriterCore>>,
-    loggers: Vec<Logger>,
-    metrics: Vec<Metric>,
+    pub loggers: Vec<Logger>,
+    pub metrics: Vec<Metric>,
     /// Every record whose call returned, by sequence number.
     logged: Rows,
     /// Per ring: sequence number below which records were reported to be on the device.
     durable: BTreeMap<i64, i64>,
-    now: Instant,
+    pub now: Instant,
 }
 
 struct Ended {
@@ -159,7 +159,7 @@ struct Ended {
 }
 
 impl History {
-    fn begin(disk: &SimDisk, random: &mut Random, fate: Fate) -> Self {
+    pub(super) fn begin(disk: &SimDisk, random: &mut Random, fate: Fate) -> Self {
         let layout = Layout::on(Arc::new(disk.clone()), "/store");
         let (run, writer) = (RunId::generate(), WriterId::generate(0, 0));
         for folder in [PathBuf::from("/store"), layout.runs(), layout.run(run)] {
@@ -191,7 +191,7 @@ impl History {
         }
     }
 
-    fn start(&mut self) -> Option<Arc<WriterCore>> {
+    pub(super) fn start(&mut self) -> Option<Arc<WriterCore>> {
         let mut process = current_process();
         if self.fate != Fate::Death {
             "before the power cut".clone_into(&mut process.boot_id);

@@ -9,6 +9,7 @@ mod history;
 mod memory;
 mod random;
 mod readback;
+mod replaced;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -213,8 +213,10 @@ impl WriterCore {
         Ok(true)
     }
 
-    /// Forgets a ring that was replaced and whose journal is gone.
+    /// Forgets a ring that was replaced and whose journal was removed.
     pub(super) fn drop_ring(&self, number: u32) {
+        // After a power cut it would be there again, and perhaps not readable.
+        self.unsynced_names.store(true, Ordering::Release);
         lock(&self.rings).all.retain(|ring| ring.number != number);
     }
 

@@ -5,5 +5,6 @@ mod bad_input;
 mod common;
 mod live;
 mod logging;
+mod lost_journals;
 mod processes;
 mod recovery;
