@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::event_log::writers_of;
@@ -64,8 +65,10 @@ fn free_attempt(layout: &Layout, run: RunId, rank: i32) -> Result<i32> {
 fn lock(path: &Path) -> Result<Option<File>> {
     let fail = || Error::io("claim an attempt of the run", path);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(fail())?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(None);
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(errno) => return Err(fail()(errno.into())),
     }
     // The one that had it may have removed it between the opening and the lock.
     let own = file.metadata().map_err(fail())?.ino();

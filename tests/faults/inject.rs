@@ -64,7 +64,7 @@ struct Injection {
 }
 
 /// Whether it makes sense that a call fails again and again. One that is interrupted is to be made again until it is not;
-/// and no `close` at all is not a failing disk.
+/// and no `close` at all is not a failing disk: descriptors run out.
 fn can_last(call: &str, error: &str) -> bool {
     error != "EINTR" && call != "close"
 }
@@ -128,6 +128,19 @@ fn training_ends_by_itself_whatever_system_call_fails() {
     println!("injected failures: {} of {all} cases, {met} failures met, {rate:.1} cases/s", tally.cases);
     assert!(faults.is_empty(), "{} of {} cases went wrong: {faults:#?}", faults.len(), tally.cases);
     tally.close("injected failures");
+}
+
+// A claim whose lock failed, for want of memory say, was taken for one that another process has: the start of the run claimed
+// one attempt after the other, each a file, and never came to an end. A folder that could not be closed ended the program.
+#[test]
+fn training_ends_by_itself_when_no_file_can_be_locked_or_closed() {
+    if let Err(why) = run("strace", &["-V"]) {
+        return println!("skipped: errors injected into flock and close: {why}");
+    }
+    for (call, error, lasting) in [("flock", "EMFILE", true), ("flock", "ENOLCK", true), ("close", "EIO", true)] {
+        let injection = Injection { call, error, position: 1, lasting };
+        try_one(&injection).unwrap_or_else(|fault| panic!("{injection:?}: {fault}"));
+    }
 }
 
 /// Trains with one failure, then looks at the store without any. Also returns how many calls failed: each thread has its
