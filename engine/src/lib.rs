@@ -64,6 +64,7 @@ mod ring;
 pub mod run;
 pub mod segment;
 pub mod snapshot;
+mod stats;
 mod storage;
 pub mod store;
 mod sync;
@@ -87,4 +88,5 @@ pub use run::{
 pub use snapshot::{
     ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow, WriterInfo,
 };
+pub use stats::WriterStats;
 pub use store::{Access, Snapshot, Store};
