@@ -8,6 +8,7 @@ use stepwell_tests::volume::{EXT4_ORDERED, Kind, Volume, XFS, memory_folder, run
 
 use crate::full::Filler;
 use crate::training::Training;
+use crate::vanished::journals;
 
 /// ext4 that turns read-only at the first error.
 const FRAGILE_EXT4: Kind = Kind { name: "ext4 with errors=remount-ro", options: "errors=remount-ro", ..EXT4_ORDERED };
@@ -109,6 +110,34 @@ fn a_file_system_that_turns_read_only_does_not_end_training() {
     // What was not on the device is gone like after a power cut; what is there has to be in order, and no row invented.
     let checked = training.check_after_loss(&report).unwrap_or_else(|fault| panic!("{fault}"));
     assert!(checked.tally.kept > 0);
+}
+
+// A store to a page of the journal that has to be copied first, because a snapshot shares it, needs room that a full disk does
+// not have: SIGBUS ended the training process. The pages can still be read, so nothing is lost.
+#[test]
+fn a_snapshot_of_the_journal_on_a_full_disk_costs_nothing() {
+    let volume = match Volume::create(XFS) {
+        Ok(volume) => volume,
+        Err(why) => return println!("skipped: a snapshot on a full disk: {why}"),
+    };
+    let mut training = Training::start(&volume.path().join("store"), CALLS_MAX, 20, &[]);
+    training.go();
+    training.wait_for_taken(6_000);
+    for (number, journal) in journals(&training.store).into_iter().enumerate() {
+        let copy = volume.path().join(number.to_string());
+        let paths = [journal.to_str().expect("UTF-8"), copy.to_str().expect("UTF-8")];
+        if let Err(why) = run("cp", &["--reflink=always", paths[0], paths[1]]) {
+            return println!("skipped: a snapshot on a full disk: {why}");
+        }
+    }
+    let filler = Filler::fill(&volume.path());
+    training.wait_until("a full ring", |board| board.get(Signal::Refused) > 0);
+    filler.free();
+    training.wait_for_taken(2 * 4096);
+    let report = training.end_well();
+    let checked = training.check(&report).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(checked.tally.kept, training.board.get(Signal::Taken), "{report:?}");
+    println!("{}", report.stderr);
 }
 
 /// Trains on a file system that goes down at once, like xfs does when its disk fails.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::error::Result;
 use crate::event_log::Durability;
 use crate::events::{Event, GapEvent, GapKind};
 use crate::writer::core::WriterCore;
@@ -104,8 +105,7 @@ impl WriterCore {
             let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let (waits, drops) = (count(ring.journal.waits()), count(ring.journal.drops()));
             // The journal goes, and with it its own count. It is kept where that cannot be told.
-            let gap = Event::Gap(GapEvent::ring_full(ring.number, drops));
-            if drops > 0 && self.append(gap, Durability::Device).is_err() {
+            if self.tell_drops(sealing, ring).is_err() || self.sync_log().is_err() {
                 continue;
             }
             if ring.journal.remove(self.layout.storage()).is_err() {
@@ -119,6 +119,18 @@ impl WriterCore {
             }
             self.drop_ring(ring.number);
         }
+    }
+
+    /// Tells of the records that were dropped because a ring was full, once.
+    pub(super) fn tell_drops(&self, sealing: &mut Sealing, ring: &Ring) -> Result<()> {
+        let told = &mut sealing.progress.entry(ring.number).or_default().drops_told;
+        let drops = ring.journal.drops().load(Ordering::Relaxed);
+        if drops > *told {
+            // Recovery tells it in the same words, so that a journal that stays behind is not counted twice.
+            self.append(Event::Gap(GapEvent::ring_full(ring.number, drops - *told)), Durability::Process)?;
+            *told = drops;
+        }
+        Ok(())
     }
 }
 

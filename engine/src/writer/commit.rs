@@ -1,11 +1,10 @@
 //! Commits: versioned metrics artifacts, and the end of a run.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::Durability;
-use crate::events::{Event, FinishState, GapEvent, MetricsCommitted};
+use crate::events::{Event, FinishState, MetricsCommitted};
 use crate::fail_point;
 use crate::run::{MetricsArtifact, RunStats};
 use crate::writer::core::{FinishOutcome, WriterCore};
@@ -155,14 +154,7 @@ impl WriterCore {
         if outcome.drops > 0 {
             outcome.warnings.push(format!("{} records were dropped because the journal was full", outcome.drops));
         }
-        for ring in rings.iter().filter(|ring| !sealing.is_gone(ring)) {
-            let records = ring.journal.drops().load(Ordering::Relaxed);
-            if records > 0 {
-                // Recovery tells it in the same words, so that a journal that stays behind is not counted twice.
-                let gap = GapEvent::ring_full(ring.number, records);
-                self.append(Event::Gap(gap), Durability::Process)?;
-            }
-        }
+        rings.iter().try_for_each(|ring| self.tell_drops(sealing, ring))?;
         let end = Event::WriterFinished { state, rows: outcome.rows, waits: outcome.waits, drops: outcome.drops };
         self.append(end, Durability::Device)?;
         fail_point::reach("finish.event");

@@ -74,8 +74,10 @@ pub(super) struct Progress {
     pub broken: Option<Broken>,
     /// Slots below that hold no record were told.
     told: u64,
-    /// Records dropped, as far as the journal told.
+    /// Records dropped, as the journal counted them when it was last looked at.
     drops: u64,
+    /// Records dropped that were told.
+    pub drops_told: u64,
     /// The ring was replaced, and its journal is removed. Somebody who has waited for the sealer may still hold the ring.
     pub gone: bool,
 }

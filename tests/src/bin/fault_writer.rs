@@ -94,7 +94,8 @@ impl Load {
         let metric = run.metric(METRICS_NAME, &metric_of(thread))?;
         let mut log = run.logger()?;
         self.board.reach(Stage::Logging);
-        let first = log.next_seq();
+        // Where the logger's journals begin: the sequence number, and the calls before it.
+        let mut begins = vec![(log.next_seq(), 0)];
         for count in 1.. {
             let step = count as i64 - 1;
             if log.log(metric, step, value_of(thread, step)).is_err() {
@@ -102,7 +103,11 @@ impl Load {
                 return Ok(());
             }
             self.board.acknowledge(thread, count);
-            let durable = (log.durable_seq() - first) as u64;
+            let (newest, _) = begins[begins.len() - 1];
+            if log.next_seq() >> 44 != newest >> 44 {
+                begins.push((log.next_seq() - 1, count - 1));
+            }
+            let durable = durable_calls(&begins, log.durable_seq());
             self.board.durable(thread, durable);
             if count % MARK_EVERY == 0 {
                 self.board.mark(thread, now_nanos(), count);
@@ -137,6 +142,12 @@ impl Load {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Calls that are durable, by the position that the logger reported.
+fn durable_calls(begins: &[(i64, u64)], durable: i64) -> u64 {
+    let begin = begins.iter().rev().find(|(seq, _)| seq >> 44 == durable >> 44);
+    begin.map_or(0, |(seq, before)| (durable - seq) as u64 + before)
 }
 
 /// Settings of a training program whose ring is full soon when nothing can be written.
