@@ -123,21 +123,27 @@ fn a_snapshot_of_the_journal_on_a_full_disk_costs_nothing() {
     let mut training = Training::start(&volume.path().join("store"), CALLS_MAX, 20, &[]);
     training.go();
     training.wait_for_taken(6_000);
+    // Stopped, it cannot have pages copied while there is room.
+    let pid = training.child.id().to_string();
+    run("kill", &["-STOP", &pid]).expect("stopped");
     for (number, journal) in journals(&training.store).into_iter().enumerate() {
         let copy = volume.path().join(number.to_string());
         let paths = [journal.to_str().expect("UTF-8"), copy.to_str().expect("UTF-8")];
         if let Err(why) = run("cp", &["--reflink=always", paths[0], paths[1]]) {
+            training.child.kill().expect("SIGKILL");
+            training.child.wait().expect("reaped");
             return println!("skipped: a snapshot on a full disk: {why}");
         }
     }
     let filler = Filler::fill(&volume.path());
+    run("kill", &["-CONT", &pid]).expect("continued");
     training.wait_until("a full ring", |board| board.get(Signal::Refused) > 0);
     filler.free();
     training.wait_for_taken(2 * 4096);
     let report = training.end_well();
+    assert!(report.stderr.contains("pages of its journal"), "{report:?}");
     let checked = training.check(&report).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(checked.tally.kept, training.board.get(Signal::Taken), "{report:?}");
-    println!("{}", report.stderr);
 }
 
 /// Trains on a file system that goes down at once, like xfs does when its disk fails.

@@ -161,10 +161,10 @@ mod tests {
         let pages: Vec<_> = pages.iter_mut().map(ptr::from_mut).collect();
         let places: Vec<_> = (0..4).map(|n| table.insert(n * 100 + 100, 50, pages[n]).expect("room")).collect();
         assert_eq!(table.insert(900, 50, pages[0]), None);
-        for n in 0..4 {
-            assert_eq!(table.find(n * 100 + 100), Some(pages[n]));
-            assert_eq!(table.find(n * 100 + 149), Some(pages[n]));
-            assert_eq!(table.find(n * 100 + 150), None);
+        for (start, pages) in [100, 200, 300, 400].into_iter().zip(&pages) {
+            assert_eq!(table.find(start), Some(*pages));
+            assert_eq!(table.find(start + 49), Some(*pages));
+            assert_eq!(table.find(start + 50), None);
         }
         table.remove(places[2]);
         assert_eq!(table.find(300), None);

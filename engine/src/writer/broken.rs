@@ -44,8 +44,8 @@ impl WriterCore {
             if journal.is_lost() || thoroughly && journal.is_cut() {
                 progress.broken = Some(Broken::Lost);
                 let text = format!(
-                    "run {run}: pages of its journal were lost, because it was cut off or its disk failed; what they held is \
-                     told in `gaps`, the rest becomes segments, and new records go to a new journal"
+                    "run {run}: pages of its journal cannot be stored to: it was cut off, or its disk failed or is full; what \
+                     cannot be read any more is told in `gaps`, the rest becomes segments, and new records go to a new journal"
                 );
                 sealing.tell("lost", &text);
             } else if thoroughly && progress.broken.is_none() && journal.is_deleted() {
