@@ -16,6 +16,9 @@ const FRAGILE_EXT4: Kind = Kind { name: "ext4 with errors=remount-ro", options: 
 /// Sizes that a file may have: less than a journal, less than a catalog, and enough for a short run.
 const SIZES: [&str; 3] = ["--fsize=65536", "--fsize=150000", "--fsize=400000"];
 
+/// Most snapshots that are taken until a page finds no room.
+const SNAPSHOTS_MAX: u32 = 20;
+
 fn train_with_file_size_limit(wrapper: &[&str]) {
     if let Err(why) = run("prlimit", &["--version"]) {
         return println!("skipped: a limit on the size of files: {why}");
@@ -123,27 +126,38 @@ fn a_snapshot_of_the_journal_on_a_full_disk_costs_nothing() {
     let mut training = Training::start(&volume.path().join("store"), CALLS_MAX, 20, &[]);
     training.go();
     training.wait_for_taken(6_000);
-    // Stopped, it cannot have pages copied while there is room.
     let pid = training.child.id().to_string();
-    run("kill", &["-STOP", &pid]).expect("stopped");
-    for (number, journal) in journals(&training.store).into_iter().enumerate() {
-        let copy = volume.path().join(number.to_string());
-        let paths = [journal.to_str().expect("UTF-8"), copy.to_str().expect("UTF-8")];
-        if let Err(why) = run("cp", &["--reflink=always", paths[0], paths[1]]) {
-            training.child.kill().expect("SIGKILL");
-            training.child.wait().expect("reaped");
-            return println!("skipped: a snapshot on a full disk: {why}");
+    let mut is_met = false;
+    // What the program gives back when it finds the disk full may be room enough for the pages.
+    for round in 0..SNAPSHOTS_MAX {
+        // Stopped, it cannot have pages copied before the disk is full.
+        run("kill", &["-STOP", &pid]).expect("stopped");
+        for (number, journal) in journals(&training.store).into_iter().enumerate() {
+            let copy = volume.path().join(format!("{round}-{number}"));
+            let paths = [journal.to_str().expect("UTF-8"), copy.to_str().expect("UTF-8")];
+            if let Err(why) = run("cp", &["--reflink=always", paths[0], paths[1]]) {
+                training.child.kill().expect("SIGKILL");
+                training.child.wait().expect("reaped");
+                return println!("skipped: a snapshot on a full disk: {why}");
+            }
+        }
+        let filler = Filler::fill(&volume.path());
+        let refused = training.board.get(Signal::Refused);
+        run("kill", &["-CONT", &pid]).expect("continued");
+        training.wait_until("a full ring", |board| board.get(Signal::Refused) > refused);
+        filler.free();
+        training.wait_for_taken(2 * 4096);
+        is_met = training.report().stderr.contains("pages of its journal");
+        if is_met {
+            break;
         }
     }
-    let filler = Filler::fill(&volume.path());
-    run("kill", &["-CONT", &pid]).expect("continued");
-    training.wait_until("a full ring", |board| board.get(Signal::Refused) > 0);
-    filler.free();
-    training.wait_for_taken(2 * 4096);
     let report = training.end_well();
-    assert!(report.stderr.contains("pages of its journal"), "{report:?}");
     let checked = training.check(&report).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(checked.tally.kept, training.board.get(Signal::Taken), "{report:?}");
+    if !is_met {
+        println!("skipped: a snapshot on a full disk: there was room for its pages {SNAPSHOTS_MAX} times");
+    }
 }
 
 /// Trains on a file system that goes down at once, like xfs does when its disk fails.
