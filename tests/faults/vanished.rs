@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use stepwell_engine::{Access, RunOptions, Store};
 use stepwell_tests::board::{CALLS_MAX, Signal};
+use stepwell_tests::random::Random;
+use stepwell_tests::settings::{number, seed};
+use stepwell_tests::tally::Tally;
 use stepwell_tests::volume::memory_folder;
 use stepwell_tests::{METRICS_NAME, tight_config};
 
@@ -86,4 +89,32 @@ fn a_journal_truncated_under_its_writer_does_not_end_training_and_is_told() {
     let report = training.end_well();
     // What was in the pages is lost; each record of which a call returned is there, or is told.
     training.check(&report).unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+/// Journals are cut off at random places and moments, several times a run. `STEPWELL_TRUNCATIONS` sets the number of runs.
+#[test]
+fn journals_truncated_at_random_cost_no_record_that_is_not_told() {
+    let seed = seed("truncated journals");
+    let mut total = Tally::default();
+    for run in 0..number("STEPWELL_TRUNCATIONS", 5) {
+        let mut random = Random::new(seed.wrapping_add(run));
+        let folder = memory_folder();
+        let pace = [5, 20, 100][random.below(3) as usize];
+        let mut training = Training::start(&folder.path().join("store"), CALLS_MAX, pace, &[]);
+        training.go();
+        training.wait_for_taken(1 + random.below(6_000));
+        for _ in 0..=random.below(4) {
+            for journal in journals(&training.store) {
+                // It may have been replaced, and removed, meanwhile.
+                let Ok(file) = OpenOptions::new().write(true).open(&journal) else { continue };
+                let bytes = file.metadata().expect("its length").len();
+                file.set_len(random.below(bytes + 1)).expect("truncated");
+            }
+            training.wait_for_taken(1 + random.below(3_000));
+        }
+        let report = training.end_well();
+        let checked = training.check(&report).unwrap_or_else(|fault| panic!("run {run}: {fault}"));
+        total.add(&checked.tally);
+    }
+    total.close("truncated journals");
 }

@@ -36,8 +36,8 @@ impl WriterCore {
     /// synced, `thoroughly`.
     pub(super) fn find_broken(&self, sealing: &mut Sealing, rings: &[Arc<Ring>], thoroughly: bool) {
         for ring in rings {
-            let Some(progress) = sealing.progress.get_mut(&ring.number) else { continue };
-            if progress.broken == Some(Broken::Lost) {
+            let progress = sealing.progress.entry(ring.number).or_default();
+            if progress.broken == Some(Broken::Lost) || progress.gone {
                 continue;
             }
             let (run, journal) = (self.started.run_id, &ring.journal);

@@ -147,6 +147,10 @@ impl WriterCore {
         rings: &[Arc<Ring>],
         outcome: &mut FinishOutcome,
     ) -> Result<()> {
+        if !self.has_loggers() {
+            self.note_ends();
+        }
+        self.find_broken(sealing, rings, true);
         let written = self.write_segments(sealing, rings);
         (outcome.rows, outcome.waits, outcome.drops) = self.totals(sealing, rings);
         written?;
