@@ -212,6 +212,17 @@ pub struct RunStats {
 /// | [`Run::sync`] | yes | yes |
 /// | [`Run::commit`], [`Run::finish`] | yes, as Parquet | yes |
 ///
+/// # Signals
+/// A failing disk tells a program so by signals that would end it:
+///
+/// - SIGBUS, when a page of a journal cannot be stored to: its file was cut off, its file system went down, or a full disk
+///   has no room to copy a page that a snapshot shares. The first [`Run::logger`] of the process installs a handler for it;
+///   logging goes on in a new journal, and what was lost is in `gaps`. A SIGBUS that is not of a journal goes where it went
+///   before. A handler that the program installs later gets the signal first.
+/// - SIGXFSZ, when a file would grow past the limit on its size (`ulimit -f`). A store that is opened for logging gives it a
+///   handler that does nothing, so that the write fails instead; unless the program has chosen what the signal does.
+///
+/// # Ends
 /// A run that is dropped without [`Run::finish`] counts as died; its records are kept all the same, and become segments
 /// when the store is opened next.
 #[derive(Clone)]

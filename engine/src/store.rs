@@ -110,10 +110,7 @@ impl Store {
     }
 
     /// Opens a store. Unless it is opened for reading, the journals of dead writers become segments first;
-    /// [`Store::recovery`] tells what was found.
-    ///
-    /// Also unless it is opened for reading, a write past the limit on the size of files (`ulimit -f`) fails from then on
-    /// instead of ending the program: SIGXFSZ gets a handler that does nothing, where the program has not chosen otherwise.
+    /// [`Store::recovery`] tells what was found. SIGXFSZ no longer ends the program then, see [`Run`].
     ///
     /// # Errors
     /// [`Error::NoStore`], [`Error::StoreIsAFile`], [`Error::ReadOnlyStore`], [`Error::NewerFormat`],
@@ -121,9 +118,7 @@ impl Store {
     pub fn open_with(path: impl AsRef<Path>, access: Access, config: EngineConfig) -> Result<Self> {
         config.check()?;
         let layout = Layout::new(absolute(path.as_ref())?);
-        if access != Access::Read {
-            let_writes_fail();
-        }
+        (access != Access::Read).then(let_writes_fail);
         prepare_folder(&layout, access)?;
         let mut catalog = open_catalog(&layout, access)?;
         let mut recovery = RecoveryReport::default();
@@ -156,10 +151,6 @@ impl Store {
 
     /// Starts a run, or attaches this process to one as another writer. The catalog is not touched: the run is in SQL at
     /// once all the same, from its event log.
-    ///
-    /// The first logger of the process installs a handler for SIGBUS, by which the kernel tells that a page of a journal is
-    /// gone: its file was cut off, or its disk failed. The program goes on then, and what was lost is told in `gaps`. A SIGBUS
-    /// that is not of a journal goes to the handler that was there before.
     ///
     /// # Errors
     /// [`Error::InvalidName`], [`Error::InvalidSetting`] when the run exists in another pipeline or stage,

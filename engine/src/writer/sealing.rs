@@ -393,6 +393,8 @@ impl WriterCore {
             let progress = sealing.progress.entry(ring.number).or_default();
             let gap = match progress.broken {
                 Some(Broken::Lost) => lost_gap(&ring, to, records),
+                // It was cut off since it was looked at.
+                _ if ring.journal.is_lost() => lost_gap(&ring, to, records),
                 _ => {
                     let detail = "slots of the mapped journal do not fit their check";
                     GapEvent::exact(GapKind::DamagedSlot, ring.number, records, detail)
