@@ -8,6 +8,7 @@ use crate::events::{Event, EventLine};
 use crate::fail_point;
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, TEMP_PREFIX, parse_events_file};
+use crate::scratch::Scratch;
 use crate::storage::{LockKind, StorageFile, append_all, read_file, remove_file, sync_folder};
 
 /// Largest event log read: a guard against a file that is no event log.
@@ -97,10 +98,12 @@ pub enum Durability {
     Device,
 }
 
-/// The writing end of an event log. The lock on the file says that the writer is alive; it goes with the process.
+/// The writing end of an event log. The lock on the file says that the writer is alive; it goes with the process. Where the
+/// journals are in scratch, the lock on their folder says it, and is held beside.
 #[derive(Debug)]
 pub struct EventLog {
     file: Box<dyn StorageFile>,
+    scratch: Option<Scratch>,
     layout: Layout,
     path: PathBuf,
     next_n: u64,
@@ -119,18 +122,18 @@ impl EventLog {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn create(layout: &Layout, path: &Path, first: Event) -> Result<Self> {
+    pub fn create(layout: &Layout, path: &Path, first: Event, scratch: Option<Scratch>) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temp = path.with_file_name(format!("{TEMP_PREFIX}{name}"));
         let storage = layout.storage();
         fail_point::reach("log.create.begin");
         let file = storage.create_new(&temp).map_err(Error::io("create the event log", path))?;
         let create = || {
-            if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
+            if !lock(&*file, scratch.as_ref()).map_err(Error::io("lock the event log", path))? {
                 let held = std::io::Error::other("another process holds the lock of a file that was just created");
                 return Err(Error::io("lock the event log", path)(held));
             }
-            let mut log = Self::of(layout, file, path);
+            let mut log = Self::of(layout, file, path, scratch);
             log.append(first, Durability::Process)?;
             fail_point::reach("log.create.written");
             storage.rename(&temp, path).map_err(Error::io("create the event log", path))?;
@@ -141,28 +144,30 @@ impl EventLog {
     }
 
     /// Takes over the log of a dead writer: `None` when its lock is held, so its writer lives. A line that was cut off
-    /// in the middle of writing is removed; what it said had not been confirmed to anyone.
+    /// in the middle of writing is removed; what it said had not been confirmed to anyone. The caller has claimed the folder
+    /// of the journals when that is in scratch.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`].
-    pub fn take_over(layout: &Layout, path: &Path) -> Result<Option<(Self, LogContents)>> {
+    pub fn take_over(layout: &Layout, path: &Path, scratch: Option<Scratch>) -> Result<Option<(Self, LogContents)>> {
         let file = layout.storage().open_append(path).map_err(Error::io("open the event log", path))?;
-        if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
+        if !lock(&*file, scratch.as_ref()).map_err(Error::io("lock the event log", path))? {
             return Ok(None);
         }
         let contents = read_log(layout, path)?;
         if contents.has_torn_tail() {
             file.set_len(contents.complete_bytes).map_err(Error::io("cut the torn line off", path))?;
         }
-        let mut log = Self::of(layout, file, path);
+        let mut log = Self::of(layout, file, path, scratch);
         log.next_n = contents.lines.last().map_or(0, |line| line.n + 1);
         log.last_time = contents.lines.last().map_or(0, |line| line.time);
         Ok(Some((log, contents)))
     }
 
-    fn of(layout: &Layout, file: Box<dyn StorageFile>, path: &Path) -> Self {
+    fn of(layout: &Layout, file: Box<dyn StorageFile>, path: &Path, scratch: Option<Scratch>) -> Self {
         Self {
             file,
+            scratch,
             layout: layout.clone(),
             path: path.to_owned(),
             next_n: 0,
@@ -235,10 +240,28 @@ impl EventLog {
         Ok(())
     }
 
-    /// The file, for what has to be done to its descriptor in a forked child.
-    pub(crate) fn file(&self) -> &dyn StorageFile {
-        &*self.file
+    /// What is locked, for what has to be done to the descriptors in a forked child.
+    pub(crate) fn locked(&self) -> impl Iterator<Item = &dyn StorageFile> {
+        std::iter::once(&*self.file).chain(self.scratch.as_ref().map(Scratch::lock))
     }
+
+    /// The folder of the journals, when it is in scratch.
+    pub(crate) fn scratch(&self) -> Option<&Scratch> {
+        self.scratch.as_ref()
+    }
+}
+
+/// Takes the lock of a log. Some file systems have none; the lock on the folder of the journals is enough then.
+fn lock(file: &dyn StorageFile, scratch: Option<&Scratch>) -> std::io::Result<bool> {
+    match file.try_lock(LockKind::Exclusive) {
+        Err(error) if scratch.is_some() && has_no_locks(&error) => Ok(true),
+        other => other,
+    }
+}
+
+/// Whether the file system does not know locks, rather than refuse this one.
+fn has_no_locks(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
 /// Whether the writer of the log at `path` still holds its lock.
@@ -248,6 +271,9 @@ impl EventLog {
 pub(crate) fn is_locked(layout: &Layout, path: &Path) -> Result<bool> {
     let file = layout.storage().open(path).map_err(Error::io("open the event log", path))?;
     // A shared lock is enough to ask, and two readers that ask at once do not take each other for the writer.
-    let free = file.try_lock(LockKind::Shared).map_err(Error::io("ask for the lock of the event log", path))?;
-    Ok(!free)
+    match file.try_lock(LockKind::Shared) {
+        // Nobody can hold what does not exist.
+        Err(error) if has_no_locks(&error) => Ok(false),
+        free => Ok(!free.map_err(Error::io("ask for the lock of the event log", path))?),
+    }
 }

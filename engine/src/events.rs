@@ -9,10 +9,12 @@
 //! `docs/FORMAT.md` lists the fields of every event.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{ContentHash, RunId, WriterId};
+use crate::layout::Layout;
 
 /// Version of the event log's format, said in [`WriterStarted::format`].
 pub const EVENT_FORMAT: u32 = 1;
@@ -128,6 +130,16 @@ pub struct WriterStarted {
     /// Commit checked out there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_commit: Option<String>,
+    /// Folder of the journals on the writer's machine; absent when they are in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journals: Option<PathBuf>,
+}
+
+impl WriterStarted {
+    /// Folder of this writer's journals.
+    pub(crate) fn journal_folder(&self, layout: &Layout) -> PathBuf {
+        layout.journal_folder(self.run_id, self.writer, self.journals.as_deref())
+    }
 }
 
 /// Identity of a process that survives the reuse of its number.
@@ -417,7 +429,8 @@ pub struct GapEvent {
     pub ring: u32,
     /// How many records are known to be lost.
     pub records: u64,
-    /// How many may be lost at most, where the number cannot be known; absent where `records` is exact.
+    /// How many may be lost at most, where the number cannot be known; absent where `records` is exact, and where nothing
+    /// bounds the loss: `detail` says so then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_max: Option<u64>,
     /// In words.

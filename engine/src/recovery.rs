@@ -8,6 +8,7 @@
 //! | segment that no event names | died between rename and event; or the event was damaged, or the store copied while it was written | removed when its rows were in the journal, taken up when none was (`orphans.rs`) |
 //! | `.tmp-` file | died while writing it | removed |
 //! | last line of the event log cut off | died while appending | cut off: nobody was told of it |
+//! | no journals where the writer had them, in scratch | the machine was restarted, or its scratch emptied | counted as a gap: nothing says how many records they held |
 //! | slot whose check does not fit, empty slot before a filled one | a power cut lost or tore pages | counted as a gap, told in the report, a row in SQL |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +17,19 @@ use std::path::PathBuf;
 use crate::batch::{Batcher, NamedRows};
 use crate::config::EngineConfig;
 use crate::error::{Result, with_causes};
-use crate::event_log::{Durability, EventLog};
-use crate::events::{Event, GapEvent, GapKind, MetricsCommitted, SegmentRecord, SegmentsEvent, Watermark};
+use crate::event_log::{Durability, EventLog, read_log};
+use crate::events::{
+    Event, GapEvent, GapKind, MetricsCommitted, SegmentRecord, SegmentsEvent, Watermark, WriterStarted,
+};
 use crate::fail_point;
 use crate::host::{current_process, went_down};
 use crate::ids::{RunId, WriterId};
 use crate::journal::{Definition, JournalImage};
-use crate::layout::{Layout, TEMP_PREFIX, parse_journal_file};
+use crate::layout::{Layout, TEMP_PREFIX, journal_in, parse_journal_file};
 use crate::manifest::Manifest;
 use crate::orphans::{self, Orphan};
 use crate::run::MetricsArtifact;
+use crate::scratch::{self, Claim, Scratch};
 use crate::segment::{SegmentContext, identity_of_segments, write_segment};
 use crate::storage::{list_if_there, remove_file};
 
@@ -54,8 +58,8 @@ pub struct RecoveredWriter {
 }
 
 /// Numbers of the rings that have a journal in the folder of a writer; sorted.
-pub(crate) fn journals_of(layout: &Layout, run: RunId, writer: WriterId) -> Result<Vec<u32>> {
-    let entries = list_if_there(layout.storage(), &layout.journals(run, writer))?;
+pub(crate) fn journals_of(layout: &Layout, started: &WriterStarted) -> Result<Vec<u32>> {
+    let entries = list_if_there(layout.storage(), &started.journal_folder(layout))?;
     let mut rings: Vec<u32> = entries.iter().filter_map(|entry| parse_journal_file(&entry.name)).collect();
     rings.sort_unstable();
     Ok(rings)
@@ -72,7 +76,15 @@ pub(crate) fn recover_writer(
     writer: WriterId,
 ) -> Result<Option<RecoveredWriter>> {
     let path = layout.events(run, writer);
-    let Some((log, contents)) = EventLog::take_over(layout, &path)? else { return Ok(None) };
+    let (scratch, lost) = match Manifest::of(&read_log(layout, &path)?, &path)?.started.journals {
+        None => (None, false),
+        Some(folder) => match Scratch::claim(&folder, run, writer)? {
+            Claim::Taken(scratch) => (Some(scratch), false),
+            Claim::Gone => (None, true),
+            Claim::Refused => return Ok(None),
+        },
+    };
+    let Some((log, contents)) = EventLog::take_over(layout, &path, scratch)? else { return Ok(None) };
     let manifest = Manifest::of(&contents, &path)?;
     let orphans = orphans::find(layout, run, writer, &manifest.segments)?;
     let reread = (!orphans.is_empty()).then(BTreeMap::new);
@@ -90,6 +102,9 @@ pub(crate) fn recover_writer(
     };
     recovery.machine_down = went_down(&recovery.manifest.started.process);
     fail_point::reach("recovery.begin");
+    if lost {
+        recovery.miss_journals();
+    }
     recovery.read_journals()?;
     fail_point::reach("recovery.journals");
     recovery.judge(orphans)?;
@@ -140,13 +155,24 @@ impl Recovery<'_> {
         self.manifest.started.writer
     }
 
+    /// Tells that the journals are gone. Those of a writer that finished, or that was recovered, were removed.
+    fn miss_journals(&mut self) {
+        if self.manifest.finished.is_none() && !self.manifest.recovered {
+            let detail = format!(
+                "the journals in {} are gone: what was logged after the last segment is lost, and nothing says how much that was",
+                self.manifest.started.journal_folder(self.layout).display()
+            );
+            self.gap(GapKind::LostJournal, 0, 0, detail);
+        }
+    }
+
     /// Turns the records of all journals into segments, a bounded number at a time.
     fn read_journals(&mut self) -> Result<()> {
         let mut definitions: Vec<Definition> = Vec::new();
         let mut batcher: Option<Batcher> = None;
         let mut watermarks = Vec::new();
-        for ring in journals_of(self.layout, self.run(), self.writer())? {
-            let image = match JournalImage::open_ring(self.layout, self.run(), self.writer(), ring) {
+        for ring in journals_of(self.layout, &self.manifest.started)? {
+            let image = match JournalImage::open_ring(self.layout, &self.manifest.started, ring) {
                 Ok(Some(image)) => image,
                 Ok(None) => continue,
                 Err(error) if error.is_corruption() => {
@@ -351,17 +377,23 @@ impl Recovery<'_> {
     /// Removes journals whose records are all in segments, and temporary files.
     fn clean_up(&self) -> Result<()> {
         let storage = self.layout.storage();
-        let folder = self.layout.journals(self.run(), self.writer());
-        if !self.unreadable {
-            for ring in journals_of(self.layout, self.run(), self.writer())? {
-                remove_file(storage, &self.layout.journal(self.run(), self.writer(), ring))?;
+        let folder = self.manifest.started.journal_folder(self.layout);
+        let scratch = self.log.scratch();
+        let is_of_a_copy = scratch.is_some_and(|scratch| !scratch.is_of(self.layout, self.run(), self.writer()));
+        if !self.unreadable && !is_of_a_copy {
+            for ring in journals_of(self.layout, &self.manifest.started)? {
+                remove_file(storage, &journal_in(&folder, ring))?;
             }
             for entry in list_if_there(storage, &folder)? {
                 if entry.name.starts_with(TEMP_PREFIX) {
                     remove_file(storage, &folder.join(&entry.name))?;
                 }
             }
-            let _ = storage.remove_folder(&folder);
+            if scratch.is_some() {
+                scratch::remove(&folder);
+            } else {
+                let _ = storage.remove_folder(&folder);
+            }
         }
         let run = self.layout.run(self.run());
         for entry in list_if_there(storage, &run)?.iter().filter(|entry| entry.is_folder) {

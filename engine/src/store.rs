@@ -15,7 +15,7 @@ use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
 use crate::fail_point;
 use crate::git;
-use crate::host::{current_process, is_alive};
+use crate::host::{Life, WriterPlace, current_process, life_of};
 use crate::ids::{RunId, WriterId, random_u64};
 use crate::layout::{Layout, TEMP_PREFIX};
 use crate::live::{LiveWriter, read_writer};
@@ -24,8 +24,11 @@ use crate::names::{NameKind, check_name};
 use crate::objects;
 use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
-use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
-use crate::storage::{Disk, sync_folder};
+use crate::scratch;
+use crate::snapshot::{
+    ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow, WriterInfo,
+};
+use crate::storage::{Disk, FileSystem, sync_folder};
 use crate::verify::{VerifyReport, verify_store};
 use crate::writer::{WriterCore, WriterSetup};
 
@@ -76,6 +79,8 @@ struct Inner {
     config: EngineConfig,
     catalog: Mutex<Catalog>,
     recovery: RecoveryReport,
+    /// What the store lay on when it was opened: a mount that went away since looks like a local folder.
+    file_system: FileSystem,
 }
 
 impl std::fmt::Debug for Store {
@@ -103,6 +108,7 @@ impl Store {
         config.check()?;
         let layout = Layout::new(absolute(path.as_ref())?);
         prepare_folder(&layout, access)?;
+        let file_system = layout.file_system();
         let mut catalog = open_catalog(&layout, access)?;
         let mut recovery = RecoveryReport::default();
         if access != Access::Read {
@@ -113,12 +119,17 @@ impl Store {
             }
         }
         let catalog = Mutex::new(catalog);
-        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery }) })
+        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery, file_system }) })
     }
 
     /// Where its files lie.
     pub fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// Name of the file system it lies on, such as `ext4`, `nfs` or `fuse`; `unknown` for one that has no name here.
+    pub fn file_system(&self) -> &'static str {
+        self.inner.file_system.name
     }
 
     /// How it was opened.
@@ -141,9 +152,6 @@ impl Store {
         self.check_writable()?;
         check_options(&options)?;
         let layout = &self.inner.layout;
-        if layout.storage().file_system(layout.root()).is_remote {
-            return Err(Error::NetworkFileSystem { path: layout.root().to_owned() });
-        }
         let run_id = options.run_id.unwrap_or_else(RunId::generate);
         let folder = layout.run(run_id);
         std::fs::create_dir_all(&folder).map_err(Error::io("create the run folder", &folder))?;
@@ -157,13 +165,23 @@ impl Store {
                 fault: format!("this run belongs to stage {:?} of pipeline {:?}", first.stage, first.pipeline),
             });
         }
+        let mut config = self.inner.config.clone();
+        let file_system = &self.inner.file_system;
+        if file_system.is_remote {
+            config.segment_age = config.segment_age.min(scratch::REMOTE_SEGMENT_AGE_MAX);
+        }
         let attempts = existing.iter().filter(|started| started.writer.rank == options.rank);
         let attempt = attempts.map(|started| started.writer.attempt + 1).max().unwrap_or(0);
         let git = git::head_of_current_folder();
+        let writer = WriterId::generate(options.rank, attempt);
+        let journals = scratch::choose(&config, layout, file_system, (run_id, writer))?;
+        if let Some(folder) = &journals {
+            scratch::announce(layout, file_system, folder, config.segment_age);
+        }
         let started = WriterStarted {
             format: EVENT_FORMAT,
             run_id,
-            writer: WriterId::generate(options.rank, attempt),
+            writer,
             pipeline: options.pipeline,
             stage: options.stage,
             name: options.name.or_else(|| existing.iter().find_map(|started| started.name.clone())),
@@ -173,13 +191,10 @@ impl Store {
             command: options.command.unwrap_or_else(|| std::env::args().collect::<Vec<_>>().join(" ")),
             git_repo: git.as_ref().and_then(|head| head.remote.clone()),
             git_commit: git.map(|head| head.commit),
+            journals,
         };
-        let core = WriterCore::start(WriterSetup {
-            layout: layout.clone(),
-            config: self.inner.config.clone(),
-            started,
-            when_full: options.when_full,
-        })?;
+        let core =
+            WriterCore::start(WriterSetup { layout: layout.clone(), config, started, when_full: options.when_full })?;
         let run = Run::new(core, self.clone());
         run.set_params(options.params)?;
         run.set_tags(options.tags)?;
@@ -245,11 +260,12 @@ impl Store {
         for writer in writers_of(layout, run)? {
             let path = layout.events(run, writer);
             let mut manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
-            if manifest.finished.is_none() && is_alive(layout, &manifest.started.process, &path)? {
+            let life = life_of(layout, &WriterPlace::of(&manifest.started))?;
+            if manifest.finished.is_none() && life != Life::Dead {
                 let process = manifest.started.process;
                 return Err(Error::RunStillWritten { run, pid: process.pid, host: process.host });
             }
-            if !journals_of(layout, run, writer)?.is_empty() {
+            if life == Life::Dead && !journals_of(layout, &manifest.started)?.is_empty() {
                 recover_writer(layout, &self.inner.config, run, writer)?;
                 manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
             }
@@ -278,7 +294,8 @@ impl Store {
         verify_store(&self.inner.layout, progress)
     }
 
-    /// Builds the catalog anew from the event logs.
+    /// Builds the catalog anew from the event logs. A store on a network or FUSE file system has no catalog file: each
+    /// process keeps the catalog in memory, and the report says so.
     ///
     /// # Errors
     /// [`Error::ReadOnlyStore`], [`Error::Catalog`], [`Error::Io`].
@@ -410,19 +427,21 @@ fn recover_dead(layout: &Layout, config: &EngineConfig, runs: &[RunInfo]) -> Res
     for run in runs {
         for writer in &run.writers {
             let unfinished = writer.state == RunState::Running;
-            if !unfinished && !layout.storage().exists(&layout.journals(run.run_id, writer.writer)) {
+            let WriterInfo { process, journal_folder, .. } = writer;
+            let (run, writer) = (run.run_id, writer.writer);
+            let journals = journal_folder.as_deref();
+            if !unfinished && !layout.storage().exists(&layout.journal_folder(run, writer, journals)) {
                 continue;
             }
-            let path = layout.events(run.run_id, writer.writer);
-            let recovered = match is_alive(layout, &writer.process, &path) {
-                Ok(true) => Ok(None),
-                Ok(false) => recover_writer(layout, config, run.run_id, writer.writer),
+            let recovered = match life_of(layout, &WriterPlace { run, writer, process, journals }) {
+                Ok(Life::Alive | Life::OutOfReach) => Ok(None),
+                Ok(Life::Dead) => recover_writer(layout, config, run, writer),
                 Err(error) => Err(error),
             };
             match recovered {
                 Ok(Some(recovered)) => report.writers.push(recovered),
                 Ok(None) => {}
-                Err(error) => report.failures.push((run.run_id, writer.writer, with_causes(&error))),
+                Err(error) => report.failures.push((run, writer, with_causes(&error))),
             }
         }
     }
@@ -540,6 +559,11 @@ impl Snapshot {
     /// Where the files of the store lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Name of the file system the store lies on, as [`Store::file_system`].
+    pub fn file_system(&self) -> &'static str {
+        self.layout.file_system().name
     }
 }
 

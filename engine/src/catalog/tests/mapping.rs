@@ -239,6 +239,7 @@ fn the_last_attempt_of_each_rank_decides_the_state() {
         version: String::new(),
         waits: 0,
         drops: 0,
+        journal_folder: None,
     };
     use RunState::{Died, Failed, Finished, Running};
     let state = |writers: &[WriterInfo]| run_state(writers);
