@@ -284,3 +284,55 @@ fn make_with_parent(folder: &Path) -> io::Result<()> {
 fn is_same(known: &std::fs::Metadata, path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (known.dev(), known.ino()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(root: &Path) -> (PathBuf, RunId, WriterId) {
+        let (run, writer) = (RunId::generate(), WriterId { rank: 0, attempt: 0, nonce: 7 });
+        let own = own_folder(root).expect("own folder");
+        (own.join(run.to_string()).join(writer.to_string()), run, writer)
+    }
+
+    #[test]
+    fn a_folder_is_held_for_as_long_as_its_writer_lives_and_taken_over_once() {
+        let root = tempfile::tempdir().expect("folder");
+        let (folder, run, writer) = place(root.path());
+        let found = || look(&folder, run, writer).expect("look");
+        assert_eq!(found(), Found::Gone);
+        let scratch = Scratch::create(&Layout::new("/a/store"), &folder).expect("create");
+        assert_eq!(found(), Found::Held);
+        assert!(matches!(Scratch::claim(&folder, run, writer), Ok(Claim::Refused)));
+        drop(scratch);
+        assert_eq!(found(), Found::Free);
+        let Ok(Claim::Taken(scratch)) = Scratch::claim(&folder, run, writer) else { panic!("not taken") };
+        assert!(scratch.is_of(&Layout::new("/a/store"), run, writer));
+        assert!(!scratch.is_of(&Layout::new("/a/copy"), run, writer));
+        remove(&folder);
+        assert_eq!(found(), Found::Gone);
+        assert_eq!(std::fs::read_dir(folder.ancestors().nth(2).expect("own")).expect("list").count(), 0);
+    }
+
+    #[test]
+    fn a_folder_of_another_form_or_that_others_can_write_to_is_not_believed() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().expect("folder");
+        let (folder, run, writer) = place(root.path());
+        drop(Scratch::create(&Layout::new("/a/store"), &folder).expect("create"));
+        let own = folder.ancestors().nth(2).expect("own").to_owned();
+        let other = WriterId { nonce: 8, ..writer };
+        assert_eq!(look(&folder, run, other).expect("look"), Found::Closed);
+        assert_eq!(look(Path::new("/etc"), run, writer).expect("look"), Found::Closed);
+        let elsewhere = root.path().join("other").join(run.to_string()).join(writer.to_string());
+        assert_eq!(look(&elsewhere, run, writer).expect("look"), Found::Closed);
+        assert_eq!(look(&folder, run, writer).expect("look"), Found::Free);
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o777)).expect("mode");
+        assert_eq!(look(&folder, run, writer).expect("look"), Found::Closed);
+        assert!(matches!(Scratch::claim(&folder, run, writer), Ok(Claim::Refused)));
+        assert!(own_folder(root.path()).is_err(), "a new writer refuses it, too");
+        std::fs::remove_dir_all(&own).expect("remove");
+        std::os::unix::fs::symlink("/etc", &own).expect("link");
+        assert!(own_folder(root.path()).is_err(), "a link is not followed");
+    }
+}

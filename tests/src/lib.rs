@@ -1,6 +1,8 @@
 //! What the crash campaigns share: how a writer acknowledges, what it logs, and how its rows are read back.
 
 pub mod acknowledge;
+pub mod fuse;
+pub mod mirror;
 pub mod random;
 pub mod rows;
 pub mod settings;
@@ -31,5 +33,6 @@ pub fn tight_config(ring_records: u64) -> EngineConfig {
     config.segment_age = Duration::from_millis(15);
     config.sync_interval = Duration::from_millis(10);
     config.wait_limit = Duration::from_secs(60);
+    config.journal_folder = std::env::var_os("STEPWELL_JOURNAL_DIR").map(Into::into);
     config
 }
