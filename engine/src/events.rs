@@ -404,6 +404,19 @@ pub enum GapKind {
 }
 
 impl GapKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::RingFull,
+        Self::DamagedSlot,
+        Self::MissingSlots,
+        Self::UndefinedMetric,
+        Self::DamagedEvent,
+        Self::CutJournal,
+        Self::LostJournal,
+        Self::MachineDown,
+        Self::DamagedSegment,
+    ];
+
     /// The name used in JSON and SQL.
     pub fn as_str(self) -> &'static str {
         match self {

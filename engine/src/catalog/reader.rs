@@ -381,9 +381,8 @@ fn run_state(row: &Row<'_>, column: usize) -> rusqlite::Result<RunState> {
 }
 
 fn gap_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<GapKind> {
-    use GapKind::{DamagedEvent, DamagedSlot, MissingSlots, RingFull, UndefinedMetric};
     let text = row.get_ref(column)?.as_str()?;
-    [RingFull, DamagedSlot, MissingSlots, UndefinedMetric, DamagedEvent]
+    GapKind::ALL
         .into_iter()
         .find(|kind| kind.as_str() == text)
         .ok_or_else(|| rusqlite::Error::InvalidColumnType(column, text.to_owned(), SqlType::Text))
