@@ -5,7 +5,7 @@
 
 mod mount;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use mount::{Mount, Worker, command, command_elsewhere};
@@ -36,6 +36,15 @@ fn state_of(snapshot: &Snapshot, run: RunId) -> RunState {
 fn is_empty(scratch: &Path) -> bool {
     let own = std::fs::read_dir(scratch).expect("scratch").map(|entry| entry.expect("entry").path());
     own.into_iter().all(|own| std::fs::read_dir(own).expect("folder of the user").count() == 0)
+}
+
+/// Removes a folder at the end, of a test that failed, too.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Steps of the first thread that are in the run, in order; checks their values.
@@ -96,6 +105,7 @@ fn without_a_setting_the_journals_are_in_a_local_folder_and_one_line_says_so() {
     assert_eq!(worker.ask("log 10"), "logged 10");
     let snapshot = open(&mount, Access::Read).snapshot().expect("snapshot");
     let folder = snapshot.runs()[0].writers[0].journal_folder.clone().expect("in scratch");
+    let _removed = Removed(folder.clone());
     assert!(!folder.starts_with(mount.path()) && folder.join("0.journal").exists(), "{folder:?}");
     assert!(worker.ask("finish").starts_with("finished 10 0 []"));
     assert!(!folder.exists());
@@ -168,6 +178,12 @@ fn kill_one(mount: &Mount, random: &mut Random, tally: &mut Tally) {
     tally.invented += kept.saturating_sub(acknowledged + 1);
 }
 
+/// What a reader says of a run with 1,000 committed records, when 500 later ones cannot be seen: they may be in a segment, too,
+/// if the machine was so busy that they grew old.
+fn in_segments(state: &str, gaps: &str) -> [String; 2] {
+    [1000, 1500].map(|rows| format!("{state} {rows} {gaps}"))
+}
+
 #[test]
 fn another_machine_neither_recovers_a_run_nor_calls_it_dead() {
     // Without locks the event log says nothing of the writer, as on a file system that does not carry locks across.
@@ -183,19 +199,18 @@ fn another_machine_neither_recovers_a_run_nor_calls_it_dead() {
     let look = format!("look {run}");
     for alive in [true, false] {
         assert_eq!(elsewhere.ask("recover"), "recovered 0 []", "alive: {alive}");
-        assert_eq!(elsewhere.ask(&look), "running 1000 []", "alive: {alive}");
+        let seen = elsewhere.ask(&look);
+        assert!(in_segments("running", "[]").contains(&seen), "alive: {alive}, {seen}");
         if alive {
             let snapshot = open(&mount, Access::Read).snapshot().expect("snapshot");
             assert_eq!((state_of(&snapshot, run), steps(&snapshot, run).len()), (RunState::Running, 1500));
-        }
-        if alive {
             std::mem::replace(&mut writer, Worker::start(Command::new("true"))).kill();
         }
     }
     let snapshot = open(&mount, Access::Read).snapshot().expect("snapshot");
     assert_eq!((state_of(&snapshot, run), steps(&snapshot, run).len()), (RunState::Died, 1500));
     let store = open(&mount, Access::Create);
-    assert_eq!(store.recovery().writers[0].rows_recovered, 500);
+    assert_eq!(store.recovery().writers[0].rows_total, 1500);
     assert_eq!(elsewhere.ask(&look), "died 1500 []");
 }
 
@@ -219,7 +234,8 @@ fn scratch_that_did_not_survive_a_restart_is_told_as_a_loss_once() {
     let mut restarted = Worker::start(restarted);
     assert_eq!(restarted.ask("recover"), "recovered 1 []");
     assert_eq!(restarted.ask("recover"), "recovered 0 []");
-    assert_eq!(restarted.ask(&format!("look {run}")), "died 1000 [(\"lost_journal\", 0)]");
+    let seen = restarted.ask(&format!("look {run}"));
+    assert!(in_segments("died", "[(\"lost_journal\", 0)]").contains(&seen), "{seen}");
 }
 
 #[test]
@@ -236,7 +252,10 @@ fn training_goes_on_when_the_mount_dies_and_what_is_in_scratch_is_kept() {
         mount.kill();
         let answer = writer.ask("log 100000");
         let taken: usize = answer.strip_prefix("logged ").and_then(|count| count.parse().ok()).expect("a count");
-        assert_eq!(taken, (ring as usize - 1000).min(100_000), "the ring takes what it has room for");
+        // A record is taken as long as the ring has room; what was logged before may have gone to a segment meanwhile.
+        let room = ring as usize - 1000..=ring as usize;
+        assert!(taken == 100_000 || room.contains(&taken), "{taken} records in a ring of {ring}");
+        assert_eq!(taken < 100_000, ring < 100_000);
         let drops = 100_000 - taken;
         let finished = writer.ask("finish");
         assert!(finished.starts_with(&format!("finished {} {drops} [\"", 1000 + taken)), "{finished}");

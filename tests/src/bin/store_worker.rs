@@ -46,6 +46,8 @@ fn obey(store: &Path, words: &[&str], training: &mut Option<Training>) -> Result
         (["commit"], Some(training)) => Ok(format!("committed {}", training.run.commit(METRICS_NAME)?.rows)),
         (["finish"], Some(Training { run, .. })) => {
             let report = run.finish()?;
+            // With the logger go the journals.
+            *training = None;
             Ok(format!("finished {} {} {:?}", report.rows, report.drops, report.warnings))
         }
         (["recover"], _) => {
