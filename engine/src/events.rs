@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{ContentHash, RunId, WriterId};
-use crate::layout::Layout;
 
 /// Version of the event log's format, said in [`WriterStarted::format`].
 pub const EVENT_FORMAT: u32 = 1;
@@ -133,13 +132,6 @@ pub struct WriterStarted {
     /// Folder of the journals on the writer's machine; absent when they are in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journals: Option<PathBuf>,
-}
-
-impl WriterStarted {
-    /// Folder of this writer's journals.
-    pub(crate) fn journal_folder(&self, layout: &Layout) -> PathBuf {
-        layout.journal_folder(self.run_id, self.writer, self.journals.as_deref())
-    }
 }
 
 /// Identity of a process that survives the reuse of its number.

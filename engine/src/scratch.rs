@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
+use crate::events::WriterStarted;
 use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
 use crate::storage::{FileSystem, LockKind, StorageFile};
@@ -70,6 +71,13 @@ pub(crate) enum Claim {
     Gone,
     /// Somebody else has it, or it is not ours to take.
     Refused,
+}
+
+impl WriterStarted {
+    /// Folder of this writer's journals, in the store or in scratch.
+    pub(crate) fn journal_folder(&self, layout: &Layout) -> PathBuf {
+        layout.journal_folder(self.run_id, self.writer, self.journals.as_deref())
+    }
 }
 
 /// Chooses where a new writer has its journals: `None` for the store itself, otherwise the folder to hand to
