@@ -62,6 +62,7 @@ mod orphans;
 pub mod recovery;
 mod ring;
 pub mod run;
+mod scratch;
 pub mod segment;
 pub mod snapshot;
 mod storage;
