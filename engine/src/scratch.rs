@@ -110,14 +110,27 @@ pub(crate) fn choose(
     if !store.is_remote {
         return Ok(None);
     }
-    // In this order because /var/tmp outlives a restart of the machine and a batch job, the folder for temporary files may
-    // not, and /dev/shm never does.
-    let candidates = [PathBuf::from("/var/tmp"), std::env::temp_dir(), PathBuf::from("/dev/shm")];
+    let candidates = candidates();
     let mut local = candidates.iter().filter(|root| root.is_absolute() && root.is_dir() && !is_remote(root));
     match local.find_map(|root| own_folder(root).ok()) {
         Some(own) => Ok(Some(of_writer(own))),
         None => Err(Error::NetworkFileSystem { path: layout.root().to_owned() }),
     }
+}
+
+/// Folders for journals when none is set. In this order because /var/tmp outlives a restart of the machine and a batch job, the
+/// folder for temporary files may not, and /dev/shm never does.
+fn candidates() -> [PathBuf; 3] {
+    [PathBuf::from("/var/tmp"), std::env::temp_dir(), PathBuf::from("/dev/shm")]
+}
+
+/// The folder of the journals of a writer whose event log does not name it, if this user has one where new ones would be made.
+pub(crate) fn find(run: RunId, writer: WriterId) -> Option<PathBuf> {
+    let set = std::env::var_os(JOURNAL_DIR).and_then(|root| std::path::absolute(root).ok());
+    let own = format!("{PREFIX}{}", rustix::process::geteuid().as_raw());
+    let folders = set.into_iter().chain(candidates()).map(|root| root.join(&own));
+    let mut folders = folders.map(|own| own.join(run.to_string()).join(writer.to_string()));
+    folders.find(|folder| folder.is_dir())
 }
 
 /// Says on stderr, once per process and store, where the journals of a remote store are and what that means.
@@ -319,6 +332,28 @@ mod tests {
         remove(&folder);
         assert_eq!(found(), Found::Gone);
         assert_eq!(std::fs::read_dir(folder.ancestors().nth(2).expect("own")).expect("list").count(), 0);
+    }
+
+    /// A reader that asked at that moment made recovery give up: the records stayed in scratch until the next time.
+    #[test]
+    fn readers_that_ask_do_not_keep_a_folder_from_being_taken_over() {
+        let root = tempfile::tempdir().expect("folder");
+        let (folder, run, writer) = place(root.path());
+        drop(Scratch::create(&Layout::new("/a/store"), &folder).expect("create"));
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        look(&folder, run, writer).expect("look");
+                    }
+                });
+            }
+            let taken = |_: &i32| matches!(Scratch::take_over(&folder, run, writer), Ok(Takeover::Taken(_)));
+            let times = (0..2_000).filter(taken).count();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(times, 2_000);
+        });
     }
 
     #[test]

@@ -284,7 +284,8 @@ impl Store {
             let path = layout.events(run, writer);
             let mut manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
             let life = life_of(layout, &WriterPlace::of(&manifest.started))?;
-            if manifest.finished.is_none() && life != Life::Dead {
+            // The journals in scratch of one that was recovered are gone, which alone says nothing.
+            if manifest.finished.is_none() && !manifest.recovered && life != Life::Dead {
                 let process = manifest.started.process;
                 return Err(Error::RunStillWritten { run, pid: process.pid, host: process.host });
             }

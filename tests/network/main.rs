@@ -3,7 +3,9 @@
 //!
 //! `STEPWELL_NETWORK_KILLS` sets the number of kills (6 by default), `STEPWELL_SEED` repeats them.
 
+mod doctor;
 mod mount;
+mod processes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -165,6 +167,7 @@ fn kill_one(mount: &Mount, random: &mut Random, tally: &mut Tally) {
     assert!(snapshot.live().is_empty() && state_of(&snapshot, run) == RunState::Died);
     assert!(snapshot.gaps().expect("gaps").is_empty());
     let found = steps(&snapshot, run);
+    assert_eq!(store.commit(run, None).expect("the rows of a dead writer")[0].rows, found.len() as u64);
     let acknowledged = page_of.of(0);
     let kept = found.len() as u64;
     assert_eq!(found, (0..kept as i64).collect::<Vec<_>>());

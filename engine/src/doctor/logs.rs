@@ -119,7 +119,7 @@ pub(super) fn look(layout: &Layout, run: RunId, writer: WriterId, report: &mut D
         Some(started) => started.clone(),
         None => rebuild::started_of(layout, run, writer)?.0,
     };
-    let alive = locked || is_alive(layout, run, writer, &started);
+    let alive = locked || is_alive(layout, run, writer, &started, &contents);
     faults(&finding, &contents, alive, &mut find);
     view.is_broken |= !contents.faults.is_empty();
     match started_in(&contents) {
@@ -158,14 +158,20 @@ pub(super) fn look(layout: &Layout, run: RunId, writer: WriterId, report: &mut D
 }
 
 /// Whether a writer counts as alive, by what is known of it.
-fn is_alive(layout: &Layout, run: RunId, writer: WriterId, started: &WriterStarted) -> bool {
+fn is_alive(layout: &Layout, run: RunId, writer: WriterId, started: &WriterStarted, log: &LogContents) -> bool {
     let WriterStarted { process, journals, .. } = started;
     match life_of(layout, &WriterPlace { run, writer, process, journals: journals.as_deref() }) {
-        Ok(life) => life != Life::Dead,
+        // Its journals are removed once it has finished or was recovered: that they cannot be seen is no sign of life then.
+        Ok(Life::OutOfReach) => !log.lines.iter().any(|line| is_end(&line.event)),
+        Ok(life) => life == Life::Alive,
         // Of a log that is gone, another machine may know more.
         Err(error) if is_missing(&error) => layout.file_system().is_remote,
         Err(_) => true,
     }
+}
+
+fn is_end(event: &Event) -> bool {
+    matches!(event, Event::WriterFinished { .. } | Event::Recovered { .. })
 }
 
 fn faults(

@@ -9,11 +9,12 @@ use crate::error::{Error, Result};
 use crate::event_log::{LOG_BYTES_MAX, LogContents, has_no_locks, lock, read_log, writers_of};
 use crate::events::{EVENT_FORMAT, Event, EventLine, GapEvent, GapKind, ProcessInfo, WriterStarted};
 use crate::fork::LockFile;
+use crate::host::current_process;
 use crate::ids::{RunId, WriterId};
 use crate::journal::JournalImage;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::recovery::journals_of;
-use crate::scratch::{Scratch, Takeover};
+use crate::scratch::{self, Scratch, Takeover};
 use crate::segment::writer_of;
 use crate::snapshot::{RunInfo, WriterInfo};
 use crate::storage::{LockKind, StorageFile, append_all, list_if_there, read_file, sync_folder};
@@ -48,6 +49,11 @@ pub(super) fn started_of(layout: &Layout, run: RunId, writer: WriterId) -> Resul
         git_commit: None,
         journals: None,
     };
+    if let Some(folder) = scratch::find(run, writer) {
+        // It is a folder of this machine, and so was the writer a process of it.
+        started.process.host = current_process().host;
+        started.journals = Some(folder);
+    }
     if let Some(created) = created(layout, &started)? {
         started.started = created;
         source = "from the header of a journal";

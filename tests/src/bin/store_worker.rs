@@ -6,7 +6,9 @@ use std::io::BufRead;
 use std::path::Path;
 use std::process::ExitCode;
 
+use stepwell_engine::doctor;
 use stepwell_engine::{Access, EngineConfig, Logger, Metric, Run, RunId, RunOptions, Store};
+use stepwell_tests::forks;
 use stepwell_tests::rows::rows_of;
 use stepwell_tests::{METRICS_NAME, metric_of, value_of};
 
@@ -53,6 +55,17 @@ fn obey(store: &Path, words: &[&str], training: &mut Option<Training>) -> Result
         (["recover"], _) => {
             let store = Store::open(store)?;
             Ok(format!("recovered {} {:?}", store.recovery().writers.len(), store.recovery().failures))
+        }
+        (["fork"], Some(_)) => Ok(format!("forked {}", forks::fork(|| forks::wait_for_the_end())?)),
+        (["examine"], _) => {
+            let report = doctor::examine(store, None, &mut |_, _| {})?;
+            let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind.as_str()).collect();
+            let repairs = report.findings.iter().filter(|finding| finding.repair.is_some()).count();
+            Ok(format!("{} alive, {repairs} repairs of {kinds:?}", report.alive))
+        }
+        (["repair"], _) => {
+            let report = doctor::repair(store, None, &EngineConfig::from_env()?, &mut |_, _| {})?;
+            Ok(format!("{} left, {:?} failed", report.left().count(), report.failed))
         }
         (["look", run], _) => look(store, run.parse()?),
         _ => Err(format!("{words:?} is no command, or not one for now").into()),
