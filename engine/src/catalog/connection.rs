@@ -113,7 +113,8 @@ impl Catalog {
     }
 
     /// Opens the catalog of a store without ever writing to the store. When the file is missing, cannot be read without
-    /// writing beside it, or lies on a file system that must not be mapped, this is an empty catalog in memory; [`Catalog::refresh`] goes on in memory when the file is behind.
+    /// writing beside it, or lies on a file system that must not be mapped, this is an empty catalog in memory;
+    /// [`Catalog::refresh`] goes on in memory when the file is behind.
     ///
     /// # Errors
     /// As [`Catalog::open`].
