@@ -115,6 +115,7 @@ simulate: ## 30,000 simulated histories (HISTORIES=n of each kind)
 bench: ## Measure: percentiles of the log call, sustained rate, start and finish (release profile)
 	$(CARGO) build --locked --release -p stepwell-benches
 	$(TARGET)/release/latency
+	$(TARGET)/release/beside
 	$(TARGET)/release/throughput
 
 bench-python: python ## Measure: what a call costs in Python, beside the floors of the interpreter

@@ -49,7 +49,7 @@ pub enum Command {
     Commit(CommitArgs),
     /// Read every file of the store and compare it with its hash
     Verify(VerifyArgs),
-    /// Say what is wrong with a store, what was lost, and what can be put right
+    /// Say what is wrong with a store, what was lost, and what can be rebuilt; also of a store that does not open
     Doctor(DoctorArgs),
     /// Build the catalog anew from the event logs
     Reindex,
@@ -307,10 +307,14 @@ pub struct VerifyArgs {
 
 /// `stepwell doctor`.
 #[derive(Args)]
+#[command(after_help = "\
+Without --repair nothing is written. A repair deletes nothing that might be the only copy of something: damaged files go
+to `quarantine/` in the store, a log that is written anew leaves the old one as `.damaged`, and what was lost is told in
+the event log. The files of a run that is still being written are left alone.")]
 pub struct DoctorArgs {
-    /// Examine this run alone: its id, the beginning of it, or its name
+    /// Only this run: a run id, the beginning of one, or a run's name
     pub run: Option<String>,
-    /// Do what the findings offer; without it, nothing is changed
+    /// Repair what can be repaired
     #[arg(long)]
     pub repair: bool,
     /// How to print the findings.

@@ -55,13 +55,19 @@ pub enum CliError {
         files: usize,
     },
     /// `doctor` found something wrong.
-    #[error("{findings} {} wrong{}", if *.findings == 1 { "thing is" } else { "things are" },
-        if *.repairable > 0 { "; `stepwell doctor --repair` does what the last column says" } else { "" })]
-    Unwell {
-        /// How many things.
+    #[error("{findings} {} wrong; `stepwell doctor --repair` does something about {repairable}",
+        if *.findings == 1 { "thing is" } else { "things are" })]
+    Unhealthy {
+        /// How many findings are more than a note.
         findings: usize,
-        /// How many of them a repair is known for.
+        /// How many of them can be repaired.
         repairable: usize,
+    },
+    /// `doctor --repair` left something wrong.
+    #[error("{left} {} not repaired; the list says what and why", if *.left == 1 { "finding was" } else { "findings were" })]
+    NotRepaired {
+        /// How many findings.
+        left: usize,
     },
     /// No run logged this metric.
     #[error("the run {run} has no metric {metric:?}; it has {have}")]

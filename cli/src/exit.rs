@@ -11,9 +11,10 @@ Exit codes:
   0  done
   1  failure: input or output, a full disk, an error of the operating system
   2  the command line, a name, an SQL statement or an input file is wrong
-  3  data in the store is damaged, or `doctor` found something wrong
+  3  data in the store is damaged
   4  a store, run, metric or file was not found
   5  refused: SQL that would write, a read-only store, a run still being written, a file of a newer Stepwell
+  6  the doctor found something wrong, or could not repair it
 
 The store is the folder given by --store, else by the environment variable STEPWELL_STORE, else `.stepwell`.
 Data goes to stdout, messages go to stderr.";
@@ -33,6 +34,8 @@ pub enum Exit {
     NotFound = 4,
     /// The store's state does not allow it.
     Refused = 5,
+    /// The doctor found something wrong, or could not repair it.
+    Unhealthy = 6,
 }
 
 impl Exit {
@@ -41,7 +44,8 @@ impl Exit {
         match error {
             CliError::Engine(error) => Self::of_engine(error),
             CliError::Query(error) => Self::of_query(error),
-            CliError::Damaged { .. } | CliError::Unwell { .. } => Self::Damaged,
+            CliError::Damaged { .. } => Self::Damaged,
+            CliError::Unhealthy { .. } | CliError::NotRepaired { .. } => Self::Unhealthy,
             CliError::NoMetric { .. } | CliError::NoRuns { .. } | CliError::NothingToPlot { .. } => Self::NotFound,
             CliError::Csv { .. }
             | CliError::BinaryToTerminal { .. }
@@ -114,12 +118,14 @@ mod tests {
         assert_eq!(engine(Error::Io { action: "read", path: path.clone(), source: missing() }), Exit::NotFound);
         assert_eq!(Exit::of(&CliError::Io { action: "read", path: path.clone(), source: missing() }), Exit::NotFound);
         assert_eq!(Exit::of(&CliError::Damaged { files: 1 }), Exit::Damaged);
+        assert_eq!(Exit::of(&CliError::Unhealthy { findings: 1, repairable: 0 }), Exit::Unhealthy);
         assert_eq!(Exit::of(&CliError::NotADemoStore { path }), Exit::Refused);
     }
 
     #[test]
     fn the_help_lists_every_code() {
-        for code in [Exit::Success, Exit::Failure, Exit::Usage, Exit::Damaged, Exit::NotFound, Exit::Refused] {
+        use Exit::{Damaged, Failure, NotFound, Refused, Success, Unhealthy, Usage};
+        for code in [Success, Failure, Usage, Damaged, NotFound, Refused, Unhealthy] {
             assert!(HELP.contains(&format!("\n  {}  ", code as u8)), "{code:?} is not in the help");
         }
     }

@@ -4,11 +4,24 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use stepwell_engine::RunId;
+use stepwell_engine::events::GapEvent;
+
+use crate::text;
 
 /// Tells the user something that is not data.
 pub fn say(text: &str) {
     // When stderr is closed there is nobody to tell.
     let _ = writeln!(io::stderr().lock(), "stepwell: {text}");
+}
+
+/// Tells of records that were lost.
+pub fn tell_loss(run: RunId, gap: &GapEvent) {
+    let records = match gap.records_max {
+        Some(most) => format!("{} to {} records", text::count(gap.records), text::count(most)),
+        None => text::plural(gap.records, "record"),
+    };
+    say(&format!("run {run} lost {records}: {}", gap.detail));
 }
 
 /// Prints an error with its causes, once.

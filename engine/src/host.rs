@@ -40,6 +40,11 @@ fn start_of(pid: u32) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether a process runs, or ran, on this machine. The same boot is the same machine, whatever name a container gave it.
+pub(crate) fn is_here(process: &ProcessInfo) -> bool {
+    process.host == host_name() || (!process.boot_id.is_empty() && process.boot_id == boot_id())
+}
+
 /// Whether a writer lives, as far as this machine can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -76,14 +81,12 @@ impl<'a> WriterPlace<'a> {
 pub(crate) fn life_of(layout: &Layout, place: &WriterPlace<'_>) -> Result<Life> {
     let WriterPlace { run, writer, process, journals } = place;
     let log = layout.events(*run, *writer);
-    let is_here = process.host == host_name();
     let is_remote = || layout.storage().file_system(&log).is_remote;
     let Some(folder) = journals else {
-        let alive = is_locked(layout, &log)? || (!is_here && is_remote());
+        let alive = is_locked(layout, &log)? || (process.host != host_name() && is_remote());
         return Ok(if alive { Life::Alive } else { Life::Dead });
     };
-    // The same boot is the same machine, whatever name a container gave it.
-    if !is_here && (process.boot_id.is_empty() || process.boot_id != boot_id()) {
+    if !is_here(process) {
         return Ok(Life::OutOfReach);
     }
     Ok(match scratch::look(folder, *run, *writer)? {

@@ -65,6 +65,7 @@ pub mod run;
 mod scratch;
 pub mod segment;
 pub mod snapshot;
+mod stats;
 mod storage;
 pub mod store;
 mod sync;
@@ -88,4 +89,5 @@ pub use run::{
 pub use snapshot::{
     ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow, WriterInfo,
 };
+pub use stats::WriterStats;
 pub use store::{Access, Snapshot, Store};

@@ -15,6 +15,7 @@ use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::recovery::journals_of;
 use crate::snapshot::LiveRows;
+use crate::stats::Counters;
 
 /// Most times the journals are read again because segments were committed meanwhile.
 const READS_MAX: usize = 64;
@@ -24,6 +25,7 @@ pub(crate) struct LiveWriter {
     pub manifest: Manifest,
     pub alive: bool,
     pub rows: Vec<LiveRows>,
+    pub counters: Counters,
 }
 
 /// Reads a writer that has not finished.
@@ -38,8 +40,9 @@ pub(crate) fn read_writer(layout: &Layout, run: RunId, writer: WriterId) -> Resu
         let moved = after.watermarks != manifest.watermarks;
         manifest = after;
         if !moved {
+            let counters = count(&scans);
             let rows = to_rows(&manifest, scans)?;
-            return Ok(LiveWriter { manifest, alive, rows });
+            return Ok(LiveWriter { manifest, alive, rows, counters });
         }
     }
     Err(Error::CommittedTooFast { run })
@@ -49,6 +52,10 @@ struct RingScan {
     ring: u32,
     definitions: Vec<Definition>,
     scan: Scan,
+    waits: u64,
+    drops: u64,
+    /// First index that is not known to be on the device.
+    synced: u64,
 }
 
 fn scan_journals(layout: &Layout, manifest: &Manifest, life: Life) -> Result<Vec<RingScan>> {
@@ -68,9 +75,19 @@ fn scan_journals(layout: &Layout, manifest: &Manifest, life: Life) -> Result<Vec
         let scan = if life == Life::Alive { image.scan_live(from)? } else { image.scan_dead(from)? };
         // Definitions are written before the records that use them; read after the records, they cover all of them.
         image.read_definitions()?;
-        scans.push(RingScan { ring, definitions: image.definitions, scan });
+        let (waits, drops, synced) = (image.waits, image.drops, image.synced);
+        scans.push(RingScan { ring, definitions: image.definitions, scan, waits, drops, synced });
     }
     Ok(scans)
+}
+
+fn count(scans: &[RingScan]) -> Counters {
+    let synced = |scan: &RingScan| scan.scan.records.partition_point(|(index, _)| *index < scan.synced) as u64;
+    Counters {
+        waits: scans.iter().map(|scan| scan.waits).sum(),
+        drops: scans.iter().map(|scan| scan.drops).sum(),
+        synced: scans.iter().map(synced).sum(),
+    }
 }
 
 fn to_rows(manifest: &Manifest, scans: Vec<RingScan>) -> Result<Vec<LiveRows>> {

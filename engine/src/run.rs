@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::event_log::Durability;
-use crate::events::{ArtifactEvent, Direction, Event, FinishState, ParamValue};
+use crate::events::{ArtifactEvent, Direction, Event, FinishState, GapEvent, ParamValue};
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::names::{NameKind, check_name};
 use crate::objects;
@@ -180,6 +180,8 @@ pub struct RunReport {
     pub drops: u64,
     /// The metrics artifacts, one per metrics name.
     pub artifacts: Vec<MetricsArtifact>,
+    /// What this writer lost, by kind and ring, as the event log tells it; empty when nothing was lost.
+    pub gaps: Vec<GapEvent>,
     /// What went wrong, in words; empty when nothing did.
     pub warnings: Vec<String>,
 }
@@ -383,6 +385,7 @@ impl Run {
             waits: outcome.waits,
             drops: outcome.drops,
             artifacts: outcome.artifacts,
+            gaps: outcome.gaps,
             warnings: outcome.warnings,
         })
     }

@@ -29,6 +29,7 @@ use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_dead, re
 use crate::run::{MetricsArtifact, Run, RunOptions};
 use crate::scratch;
 use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
+use crate::stats::Counters;
 use crate::storage::{Disk, FileSystem, sync_folder};
 use crate::verify::VerifyReport;
 use crate::writer::{WriterCore, WriterSetup};
@@ -451,6 +452,8 @@ pub struct Snapshot {
     runs: Vec<RunInfo>,
     segments: Vec<SegmentInfo>,
     live: Vec<LiveRows>,
+    /// Of writers whose journals were read.
+    counters: HashMap<(RunId, WriterId), Counters>,
     catalog: CatalogSnapshot,
 }
 
@@ -458,11 +461,12 @@ impl Snapshot {
     fn read(layout: &Layout, catalog: CatalogSnapshot) -> Result<Self> {
         let mut runs = catalog.runs()?;
         let mut live = Vec::new();
+        let mut counted = HashMap::new();
         let mut open: HashMap<(RunId, WriterId), Manifest> = HashMap::new();
         for run in &mut runs {
             let mut last_record = None;
             for writer in run.writers.iter_mut().filter(|writer| writer.state == RunState::Running) {
-                let LiveWriter { manifest, alive, rows } = read_writer(layout, run.run_id, writer.writer)?;
+                let LiveWriter { manifest, alive, rows, counters } = read_writer(layout, run.run_id, writer.writer)?;
                 let times =
                     rows.iter().flat_map(|part| &part.metrics).map(|stats| stats.last.time.saturating_mul(1000));
                 last_record = last_record.max(times.max());
@@ -473,6 +477,7 @@ impl Snapshot {
                     None if alive => RunState::Running,
                     None => RunState::Died,
                 };
+                counted.insert((run.run_id, writer.writer), counters);
                 open.insert((run.run_id, writer.writer), manifest);
             }
             run.state = run_state(&run.writers);
@@ -486,7 +491,7 @@ impl Snapshot {
         segments.retain(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
         segments.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
         segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
-        Ok(Self { layout: layout.clone(), runs, segments, live, catalog })
+        Ok(Self { layout: layout.clone(), runs, segments, live, counters: counted, catalog })
     }
 
     /// All runs, ordered by start time, then id.
@@ -561,6 +566,15 @@ impl Snapshot {
     /// Name of the file system the store lies on, as [`Store::file_system`].
     pub fn file_system(&self) -> &'static str {
         self.layout.file_system().name
+    }
+
+    pub(crate) fn catalog(&self) -> &CatalogSnapshot {
+        &self.catalog
+    }
+
+    /// What the journals of a writer counted; `None` of one that has ended.
+    pub(crate) fn counters(&self, writer: (RunId, WriterId)) -> Option<Counters> {
+        self.counters.get(&writer).copied()
     }
 }
 

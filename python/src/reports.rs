@@ -1,6 +1,7 @@
 //! What calls give back: artifacts, counters and the report of a finished run.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 /// An artifact that was linked to a run.
 #[pyclass(frozen, get_all, module = "stepwell")]
@@ -121,6 +122,22 @@ impl Report {
     #[getter]
     fn artifacts(&self) -> Vec<MetricsArtifact> {
         self.told.artifacts.iter().cloned().map(MetricsArtifact::from).collect()
+    }
+
+    /// What was lost, by kind and ring: dictionaries with `kind`, `ring`, `records`, `records_max` and `detail`, as in the SQL
+    /// table `gaps`. Empty when nothing was.
+    #[getter]
+    fn gaps<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let gap = |gap: &stepwell_engine::events::GapEvent| {
+            let row = PyDict::new(py);
+            row.set_item("kind", gap.kind.as_str())?;
+            row.set_item("ring", gap.ring)?;
+            row.set_item("records", gap.records)?;
+            row.set_item("records_max", gap.records_max)?;
+            row.set_item("detail", &gap.detail)?;
+            Ok(row)
+        };
+        self.told.gaps.iter().map(gap).collect()
     }
 
     /// What could not be done, in words.

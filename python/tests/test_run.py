@@ -274,18 +274,22 @@ def test_a_full_journal_with_each_policy(store):
             report = run.finish()
             kept = stepwell.sql(f"SELECT count(*) FROM metrics WHERE run_id = '{run.id}'").rows[0][0]
             dropped = any("dropped" in str(warning.message) for warning in told)
-            print(policy, kept, report.rows, report.drops, sum(refused), report.waits > 0, dropped)
+            lost = sum(gap["records"] for gap in report.gaps if gap["kind"] == "ring_full")
+            query = f"SELECT records_logged, records_committed, drops, records_lost FROM engine_stats WHERE run_id = '{run.id}'"
+            agrees = lost == report.drops and stepwell.sql(query).rows == [(kept, kept, lost, lost)]
+            print(policy, kept, report.rows, report.drops, sum(refused), report.waits > 0, dropped, agrees)
     """
     env = dict(os.environ, STEPWELL_STORE=store, STEPWELL_RING_RECORDS="8192")
     lines = script(code, store=store, env=env).splitlines()
     told = {line.split()[0]: line.split()[1:] for line in lines}
     everything = 8 * 20_000 * 2
-    assert told["wait"] == [str(everything), str(everything), "0", "0", "True", "False"]
+    assert told["wait"] == [str(everything), str(everything), "0", "0", "True", "False", "True"]
     for policy in ("fail", "drop"):
         kept, rows, drops, refused = map(int, told[policy][:4])
         assert kept == rows == everything - drops
         assert drops == (refused if policy == "fail" else drops) and (refused == 0 or policy == "fail")
         assert told[policy][5] == str(drops > 0), "a loss is told when the run ends"
+        assert told[policy][6] == "True", "the report and engine_stats agree"
 
 
 def test_nothing_warns_in_ordinary_use(store):

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use stepwell_engine::{
-    ArtifactInfo, GapInfo, LineageEdge, LiveRows, Result, RunInfo, SegmentInfo, Snapshot, SummaryRow,
+    ArtifactInfo, GapInfo, LineageEdge, LiveRows, Result, RunInfo, SegmentInfo, Snapshot, SummaryRow, WriterStats,
 };
 
 /// What one query sees of a store: one moment, in which each row is in a segment or live, never both.
@@ -36,6 +36,11 @@ pub trait SnapshotSource: Send + Sync {
     /// # Errors
     /// What the engine met while reading the catalog.
     fn gaps(&self) -> Result<Vec<GapInfo>>;
+    /// What the engine did for each writer.
+    ///
+    /// # Errors
+    /// What the engine met while reading the catalog.
+    fn writer_stats(&self) -> Result<Vec<WriterStats>>;
 }
 
 impl SnapshotSource for Snapshot {
@@ -70,6 +75,10 @@ impl SnapshotSource for Snapshot {
     fn gaps(&self) -> Result<Vec<GapInfo>> {
         self.gaps()
     }
+
+    fn writer_stats(&self) -> Result<Vec<WriterStats>> {
+        self.writer_stats()
+    }
 }
 
 /// A snapshot held as plain data: for tests, and for rows that come from somewhere other than a store.
@@ -91,6 +100,8 @@ pub struct SnapshotData {
     pub lineage: Vec<LineageEdge>,
     /// Losses.
     pub gaps: Vec<GapInfo>,
+    /// Writers in numbers.
+    pub writer_stats: Vec<WriterStats>,
 }
 
 impl SnapshotSource for SnapshotData {
@@ -124,5 +135,9 @@ impl SnapshotSource for SnapshotData {
 
     fn gaps(&self) -> Result<Vec<GapInfo>> {
         Ok(self.gaps.clone())
+    }
+
+    fn writer_stats(&self) -> Result<Vec<WriterStats>> {
+        Ok(self.writer_stats.clone())
     }
 }

@@ -81,6 +81,9 @@ fn a_run_on_a_mount_keeps_journals_in_scratch_and_segments_in_the_store() {
         assert_eq!(snapshot.file_system(), "fuse");
         let folder = snapshot.runs()[0].writers[0].journal_folder.clone().expect("in scratch");
         assert!(folder.starts_with(mount.scratch()) && folder.join("0.journal").exists(), "{folder:?}");
+        let stats = snapshot.writer_stats().expect("stats").swap_remove(0);
+        assert_eq!(stats.journal_folder, folder);
+        assert!(!["fuse", ""].contains(&stats.file_system), "that of the journals: {}", stats.file_system);
         drop(log);
         assert_eq!(run.commit(METRICS_NAME).expect("commit").rows, 10_000);
         let report = run.finish().expect("finish");

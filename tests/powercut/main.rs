@@ -133,7 +133,10 @@ impl Campaign {
         let time = self.cut(child);
         self.tally.cases += 1;
         while self.random.below(3) == 0 {
-            let child = self.writer(&[], &["recover".to_owned(), self.store().display().to_string()]);
+            // After the restart, so with the machine's own boot id.
+            let mut command = Command::new(env!("CARGO_BIN_EXE_fault-writer"));
+            let command = command.arg("recover").arg(self.store()).stdout(Stdio::null()).stderr(Stdio::null());
+            let child = command.spawn().expect("start the recovery");
             std::thread::sleep(Duration::from_micros(self.random.below(12_000)));
             self.cut(child);
             self.seen.recoveries_cut += 1;

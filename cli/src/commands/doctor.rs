@@ -6,103 +6,134 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use stepwell_engine::EngineConfig;
-use stepwell_engine::doctor::{self, Finding, RepairReport, Severity};
+use stepwell_engine::doctor::{self, DoctorReport, Finding, RepairReport, Severity};
 
 use crate::args::{DoctorArgs, Format};
 use crate::error::{CliError, Result};
 use crate::out::Out;
-use crate::sql;
 use crate::table::{Side, TextTable};
-use crate::{messages, text};
+use crate::{messages, sql, text};
 
-/// Examines the store, prints what is not as it should be, and with `--repair` puts right what can be.
+/// Examines the store, which need not open, and prints what is wrong; with `--repair`, does something about it.
 ///
 /// # Errors
-/// [`CliError::Unwell`] when something is wrong, or stays wrong after the repair.
+/// [`CliError::Unhealthy`] when something is wrong, [`CliError::NotRepaired`] when something stays wrong.
 pub fn run(store: &Path, args: &DoctorArgs, out: &mut Out) -> Result<()> {
-    let only = args.run.as_deref().map(|text| doctor::find_run(store, text)).transpose()?;
+    sql::check_target(&args.output, out)?;
+    let only = args.run.as_deref().map(|run| doctor::find_run(store, run)).transpose()?;
     let bar = messages::byte_bar("examining", 0);
-    let progress = &mut |done, total| {
+    let mut progress = |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     };
-    if args.repair {
-        let report = doctor::repair(store, only, &EngineConfig::from_env()?, progress);
-        bar.finish_and_clear();
-        return tell_repair(&report?, args, out);
-    }
-    let report = doctor::examine(store, only, progress);
+    let repaired = if args.repair {
+        doctor::repair(store, only, &EngineConfig::from_env()?, &mut progress)
+    } else {
+        let found = doctor::examine(store, only, &mut progress);
+        found.map(|found| RepairReport { found, ..RepairReport::default() })
+    };
     bar.finish_and_clear();
-    let report = report?;
-    let printed = print(&report.findings, args, out);
-    // What is wrong is told by the exit code, also when nobody reads the list.
-    if !report.is_healthy() {
-        let repairable = report.findings.iter().filter(|finding| finding.repair.is_some()).count();
-        return Err(CliError::Unwell { findings: serious(&report.findings), repairable });
+    let report = repaired?;
+    let printed = print(store, &report.found, args, out);
+    tell(&report);
+    // That something is wrong is told by the exit code, also when nobody reads the list.
+    if args.repair && !report.is_complete() {
+        return Err(CliError::NotRepaired { left: report.left().count() + report.failed.len() });
     }
-    printed?;
-    messages::say(&format!(
-        "{}, {}, {}: nothing is wrong",
-        text::plural(report.writers, "writer"),
-        text::plural(report.files, "file"),
-        text::bytes(report.bytes)
-    ));
-    Ok(())
+    if !args.repair && !report.found.is_healthy() {
+        let wrong = report.found.findings.iter().filter(|finding| finding.severity != Severity::Note);
+        let repairable = wrong.clone().filter(|finding| finding.repair.is_some()).count();
+        return Err(CliError::Unhealthy { findings: wrong.count(), repairable });
+    }
+    printed
 }
 
-fn serious(findings: &[Finding]) -> usize {
-    findings.iter().filter(|finding| finding.severity != Severity::Note).count()
-}
-
-fn tell_repair(report: &RepairReport, args: &DoctorArgs, out: &mut Out) -> Result<()> {
-    let printed = print(&report.found.findings, args, out);
+/// Says on stderr what was looked at and what was done.
+fn tell(report: &RepairReport) {
     for done in &report.done {
         messages::say(&format!("{}: {}", done.path.display(), done.what));
     }
-    for writer in &report.recovered {
-        messages::say(&format!("recovered {} rows of run {}", text::count(writer.rows_recovered), writer.run_id));
-    }
     for failed in &report.failed {
-        messages::say(&format!("{} could not be repaired: {}", failed.path.display(), failed.why));
+        messages::say(&format!("{}: could not be repaired: {}", failed.path.display(), failed.why));
     }
-    if !report.is_complete() {
-        return Err(CliError::Unwell { findings: report.failed.len() + report.left().count(), repairable: 0 });
+    for writer in &report.recovered {
+        for gap in &writer.gaps {
+            messages::tell_loss(writer.run_id, gap);
+        }
     }
-    printed?;
-    messages::say(&format!("{} made", text::plural(report.done.len() as u64, "repair")));
-    Ok(())
+    let found = &report.found;
+    let looked = format!("{}, {}", text::plural(found.files, "file"), text::bytes(found.bytes));
+    let told: u64 = found.told.iter().map(|gap| gap.gap.records).sum();
+    if !found.told.is_empty() {
+        messages::say(&format!(
+            "{} told as lost in the event logs; `stepwell sql \"SELECT * FROM gaps\"` says why",
+            text::plural(told, "record")
+        ));
+    }
+    match found.findings.len() {
+        0 => messages::say(&format!("{looked}: nothing is wrong")),
+        _ if found.is_healthy() => messages::say(&format!("{looked}: nothing is wrong but what a crash leaves")),
+        _ => {
+            let lost = text::plural(found.records_lost(), "record");
+            messages::say(&format!("{looked}: {lost} lost that the event logs did not tell of"));
+        }
+    }
 }
 
-fn print(findings: &[Finding], args: &DoctorArgs, out: &mut Out) -> Result<()> {
-    let paths: Vec<String> = findings.iter().map(|finding| finding.path.display().to_string()).collect();
-    let repairs: Vec<&str> = findings.iter().map(|finding| finding.repair.as_deref().unwrap_or("")).collect();
+fn print(store: &Path, report: &DoctorReport, args: &DoctorArgs, out: &mut Out) -> Result<()> {
     if args.output.format() == Format::Table && args.output.output.is_none() {
-        if !findings.is_empty() {
-            let columns = ["severity", "file", "what is wrong", "what --repair does"];
-            let mut table = TextTable::new(&columns.map(|name| (name, Side::Left)));
-            for ((finding, path), repair) in findings.iter().zip(&paths).zip(&repairs) {
-                table.row([finding.severity.as_str(), path, &finding.what, repair]);
-            }
-            out.write_all(table.lines(0).as_bytes())?;
+        if !report.findings.is_empty() {
+            out.write_all(table(store, &report.findings).lines(0).as_bytes())?;
         }
     } else {
-        let texts = |value: fn(&Finding) -> &str| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(findings.iter().map(value)))
-        };
-        let most = findings.iter().map(|finding| finding.records_max.and_then(|most| i64::try_from(most).ok()));
-        let lost = findings.iter().map(|finding| i64::try_from(finding.records_lost).unwrap_or(i64::MAX));
-        let columns: [(&str, ArrayRef, bool); 7] = [
-            ("path", Arc::new(StringArray::from_iter_values(&paths)), false),
-            ("kind", texts(|finding| finding.kind.as_str()), false),
-            ("severity", texts(|finding| finding.severity.as_str()), false),
-            ("what", texts(|finding| &finding.what), false),
-            ("records_lost", Arc::new(Int64Array::from_iter_values(lost)), false),
-            ("records_max", Arc::new(Int64Array::from_iter(most)), true),
-            ("repair", Arc::new(StringArray::from_iter(findings.iter().map(|finding| finding.repair.clone()))), true),
-        ];
-        let batch = RecordBatch::try_from_iter_with_nullable(columns)?;
+        let batch = batch(&report.findings)?;
         sql::print(&batch.schema(), &[batch], &args.output, out)?;
     }
     out.flush()?;
     Ok(())
+}
+
+fn table(store: &Path, findings: &[Finding]) -> TextTable {
+    use Side::{Left, Right};
+    let columns =
+        [("severity", Left), ("kind", Left), ("file", Left), ("lost", Right), ("what", Left), ("repair", Left)];
+    let mut table = TextTable::new(&columns);
+    let root = std::path::absolute(store).unwrap_or_else(|_| store.to_owned());
+    for finding in findings {
+        let lost = match finding.records_max {
+            Some(most) => format!("{} to {}", text::count(finding.records_lost), text::count(most)),
+            None => text::count(finding.records_lost),
+        };
+        table.row([
+            finding.severity.as_str().to_owned(),
+            finding.kind.as_str().to_owned(),
+            finding.path.strip_prefix(&root).unwrap_or(&finding.path).display().to_string(),
+            lost,
+            finding.what.clone(),
+            finding.repair.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    table
+}
+
+fn batch(findings: &[Finding]) -> Result<RecordBatch> {
+    let text = |of: &dyn Fn(&Finding) -> Option<String>| -> ArrayRef {
+        Arc::new(findings.iter().map(of).collect::<StringArray>())
+    };
+    let whole = |of: &dyn Fn(&Finding) -> Option<u64>| -> ArrayRef {
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Arc::new(findings.iter().map(|finding| of(finding).map(signed)).collect::<Int64Array>())
+    };
+    let columns = [
+        ("path", text(&|finding| Some(finding.path.display().to_string())), false),
+        ("run_id", text(&|finding| finding.run.map(|run| run.to_string())), true),
+        ("writer", text(&|finding| finding.writer.map(|writer| writer.to_string())), true),
+        ("kind", text(&|finding| Some(finding.kind.as_str().to_owned())), false),
+        ("severity", text(&|finding| Some(finding.severity.as_str().to_owned())), false),
+        ("what", text(&|finding| Some(finding.what.clone())), false),
+        ("records_lost", whole(&|finding| Some(finding.records_lost)), false),
+        ("records_max", whole(&|finding| finding.records_max), true),
+        ("repair", text(&|finding| finding.repair.clone()), true),
+    ];
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }

@@ -54,7 +54,7 @@ pub fn open(path: &Path, access: Access) -> Result<Store> {
             writer.writer,
         ));
         for gap in &writer.gaps {
-            messages::say(&format!("run {} lost {} records: {}", writer.run_id, text::count(gap.records), gap.detail));
+            messages::tell_loss(writer.run_id, gap);
         }
     }
     for (run, writer, reason) in &store.recovery().failures {

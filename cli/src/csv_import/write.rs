@@ -170,6 +170,7 @@ fn fill(target: &Run, data: &CsvData, run: &CsvRun, options: &ImportOptions, bar
     drop(logger);
     let report = target.finish()?;
     report.warnings.iter().for_each(|warning| messages::say(warning));
+    report.gaps.iter().for_each(|gap| messages::tell_loss(report.run_id, gap));
     let (logged, kept) = (run.records.len() as u64, report.rows);
     if kept == logged { Ok(()) } else { Err(CliError::Incomplete { run: run.name.clone(), logged, kept }) }
 }

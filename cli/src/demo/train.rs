@@ -11,7 +11,7 @@ use stepwell_engine::{ArtifactSpec, Direction, LogError, ParamValue, Run, RunOpt
 use super::digits::{Images, Random};
 use super::model::{HIDDEN, Model};
 use crate::error::{CliError, Result};
-use crate::out;
+use crate::{messages, out};
 
 /// Pipeline of the demo's training.
 pub const PIPELINE: &str = "digits";
@@ -170,6 +170,7 @@ pub fn run(store: &Store, spec: &TrainSpec, data: &DataSet, on_logged: &mut OnLo
     .into();
     run.log_execution_metrics("result", finals)?;
     let report = run.finish()?;
+    report.gaps.iter().for_each(|gap| messages::tell_loss(report.run_id, gap));
     if report.rows != outcome.records {
         return Err(CliError::Incomplete { run: spec.name.clone(), logged: outcome.records, kept: report.rows });
     }

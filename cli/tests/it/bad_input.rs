@@ -24,7 +24,9 @@ fn wrong_options_are_usage_errors() {
 #[test]
 fn a_store_that_is_missing_or_a_file() {
     let place = Place::new();
-    for arguments in [vec!["runs"], vec!["show", "a"], vec!["sql", "SELECT 1"], vec!["verify"], vec!["reindex"]] {
+    for arguments in
+        [vec!["runs"], vec!["show", "a"], vec!["sql", "SELECT 1"], vec!["verify"], vec!["doctor"], vec!["reindex"]]
+    {
         place.fails(&arguments, 4, &["there is no store at"]);
     }
     assert!(!place.path().join(".stepwell").exists(), "reading must not create a store");

@@ -5,6 +5,7 @@
 mod bad_input;
 mod data;
 mod demo;
+mod doctor;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -97,13 +98,24 @@ impl From<Output> for Ran {
 fn help_lists_every_command_and_exit_code() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
-    for word in
-        ["demo", "runs", "show", "sql", "plot", "commit", "verify", "reindex", "import", "Exit codes", "--store"]
-    {
+    for word in [
+        "demo",
+        "runs",
+        "show",
+        "sql",
+        "plot",
+        "commit",
+        "verify",
+        "doctor",
+        "reindex",
+        "import",
+        "Exit codes",
+        "--store",
+    ] {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert!(!help.contains("demo-worker"), "{help}");
-    for command in ["runs", "show", "sql", "plot", "commit", "verify", "reindex", "demo"] {
+    for command in ["runs", "show", "sql", "plot", "commit", "verify", "doctor", "reindex", "demo"] {
         assert!(place.ok(&[command, "--help"]).contains("Usage: stepwell"), "{command}");
     }
     assert!(place.ok(&["import", "csv", "--help"]).contains("--run-column"));

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::events::WriterStarted;
 use crate::journal::definitions::{self, Definition};
-use crate::journal::header::{BLOCK_ENTRY_BYTES, BLOCK_SLOTS, DROPS_OFFSET, HEADER_BYTES, Header, u32_at, u64_at};
+use crate::journal::header::{
+    BLOCK_ENTRY_BYTES, BLOCK_SLOTS, DROPS_OFFSET, HEADER_BYTES, Header, SYNCED_OFFSET, WAITS_OFFSET, u32_at, u64_at,
+};
 use crate::layout::{Layout, journal_in};
 use crate::ring::{RECORD_BYTES, Record, SlotContent};
 use crate::storage::{Storage, StorageFile, read_up_to};
@@ -24,6 +26,10 @@ pub(crate) struct JournalImage {
     pub definitions: Vec<Definition>,
     /// Records dropped because the ring was full.
     pub drops: u64,
+    /// Calls that waited for room.
+    pub waits: u64,
+    /// First index that is not known to be on the device.
+    pub synced: u64,
     path: PathBuf,
     file_bytes: u64,
     file: Box<dyn StorageFile>,
@@ -75,6 +81,8 @@ impl JournalImage {
         let mut image = Self {
             definitions: Vec::new(),
             drops: u64_at(&page, DROPS_OFFSET),
+            waits: u64_at(&page, WAITS_OFFSET),
+            synced: u64_at(&page, SYNCED_OFFSET),
             path: path.to_owned(),
             file_bytes,
             file,

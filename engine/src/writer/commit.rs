@@ -92,7 +92,14 @@ impl WriterCore {
         fail_point::reach("finish.begin");
         let rings = self.rings();
         let mut sealing = self.sealing();
-        let mut outcome = FinishOutcome { artifacts: Vec::new(), rows: 0, waits: 0, drops: 0, warnings: Vec::new() };
+        let mut outcome = FinishOutcome {
+            artifacts: Vec::new(),
+            rows: 0,
+            waits: 0,
+            drops: 0,
+            gaps: Vec::new(),
+            warnings: Vec::new(),
+        };
         let ended = self.finish_steps(state, &mut sealing, &rings, &mut outcome);
         if let Err(error) = ended {
             outcome.warnings.push(format!(
@@ -105,6 +112,7 @@ impl WriterCore {
         if !self.has_loggers() {
             self.settle();
         }
+        outcome.gaps = self.gaps();
         outcome
     }
 

@@ -8,7 +8,7 @@ use crate::clock::wall_nanos;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::event_log::{Durability, EventLog};
-use crate::events::{Event, FinishState, WriterStarted};
+use crate::events::{Event, FinishState, GapEvent, WriterStarted};
 use crate::fork::{self, ProcessMark};
 use crate::journal::{Geometry, Header, JournalFile};
 use crate::layout::{Layout, journal_in};
@@ -38,6 +38,7 @@ pub(crate) struct FinishOutcome {
     pub rows: u64,
     pub waits: u64,
     pub drops: u64,
+    pub gaps: Vec<GapEvent>,
     pub warnings: Vec<String>,
 }
 
@@ -53,6 +54,8 @@ pub(crate) struct WriterCore {
     rings: Mutex<Rings>,
     /// `None` once the run was finished and its lock let go.
     log: Mutex<Option<EventLog>>,
+    /// Losses told so far, for the report at the end.
+    gaps: Mutex<Vec<GapEvent>>,
     pub(super) sealing: Mutex<Sealing>,
     closed: AtomicBool,
     /// A file or folder was created whose name may not be on the device.
@@ -91,6 +94,7 @@ impl WriterCore {
             interner: RwLock::new(Interner::new(config.definition_bytes)),
             rings: Mutex::new(Rings::default()),
             log: Mutex::new(Some(log)),
+            gaps: Mutex::new(Vec::new()),
             sealing: Mutex::new(Sealing::new(sealer.is_none())),
             closed: AtomicBool::new(false),
             unsynced_names: AtomicBool::new(true),
@@ -252,10 +256,20 @@ impl WriterCore {
 
     /// Appends an event to the log of this writer.
     pub(crate) fn append(&self, event: Event, durability: Durability) -> Result<()> {
+        let gap = if let Event::Gap(gap) = &event { Some(gap.clone()) } else { None };
         match &mut *lock(&self.log) {
-            Some(log) => log.append(event, durability),
-            None => Err(Error::RunClosed { run: self.started.run_id }),
+            Some(log) => log.append(event, durability)?,
+            None => return Err(Error::RunClosed { run: self.started.run_id }),
         }
+        lock(&self.gaps).extend(gap);
+        Ok(())
+    }
+
+    /// Losses so far, by kind and ring.
+    pub(super) fn gaps(&self) -> Vec<GapEvent> {
+        let mut gaps = lock(&self.gaps).clone();
+        gaps.sort_by_key(|gap| (gap.kind.as_str(), gap.ring));
+        gaps
     }
 
     /// Syncs the folders that hold the journals' names, if any was created since the last time.

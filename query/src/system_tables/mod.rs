@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod columns;
+mod engine_stats;
 mod gaps;
 mod lineage;
 mod params;
@@ -52,7 +53,7 @@ enum Source {
     Engine,
 }
 
-const DEFINITIONS: [Definition; 10] = [
+const DEFINITIONS: [Definition; 11] = [
     Definition { name: "runs", fields: runs::fields, rows: runs::rows, source: Source::Memory },
     Definition { name: "params", fields: |_| params::fields(), rows: params::rows, source: Source::Memory },
     Definition { name: "summary", fields: |_| summary::fields(), rows: summary::rows, source: Source::Engine },
@@ -62,6 +63,12 @@ const DEFINITIONS: [Definition; 10] = [
     Definition { name: "stages", fields: |_| stages::fields(), rows: stages::rows, source: Source::Memory },
     Definition { name: "writers", fields: |_| writers::fields(), rows: writers::rows, source: Source::Memory },
     Definition { name: "segments", fields: |_| segments::fields(), rows: segments::rows, source: Source::Memory },
+    Definition {
+        name: "engine_stats",
+        fields: |_| engine_stats::fields(),
+        rows: engine_stats::rows,
+        source: Source::Engine,
+    },
     Definition { name: "gaps", fields: |_| gaps::fields(), rows: gaps::rows, source: Source::Engine },
 ];
 

@@ -176,7 +176,7 @@ impl Storm<'_> {
     fn as_child(&mut self, number: u64, deed: Deed, choice: u64) -> Result<(), Fault> {
         match deed {
             Deed::Refused => self.is_refused(),
-            Deed::OwnWriter => self.own_writer(number, choice),
+            Deed::OwnWriter => self.own_writer(number, choice, true),
             Deed::Killed => forks::end_by(libc::SIGKILL),
             Deed::Outlive => {
                 note(self.folder, "survivors", &format!("{}\n", std::process::id()));
@@ -192,10 +192,11 @@ impl Storm<'_> {
             Deed::Exit => std::process::exit(0),
             Deed::Abort => forks::end_by(libc::SIGABRT),
             Deed::Grandchild => {
-                let pid = forks::fork(|| self.is_refused().and_then(|()| self.own_writer(number, choice)))?;
+                // Half of them are orphans, which may come to it when the first parent has ended.
+                let orphan = choice.is_multiple_of(2);
+                let pid = forks::fork(|| self.is_refused().and_then(|()| self.own_writer(number, choice, !orphan)))?;
                 note(self.folder, "orphans", &format!("{pid}\n"));
-                // Half of them are orphans.
-                match choice.is_multiple_of(2) || matches!(forks::wait(pid)?, Ended::Exited(0)) {
+                match orphan || matches!(forks::wait(pid)?, Ended::Exited(0)) {
                     true => Ok(()),
                     false => Err("the grandchild failed".into()),
                 }
@@ -230,13 +231,14 @@ impl Storm<'_> {
     }
 
     /// A child that opens the store and logs to a run of its own, or to the parent's as another rank.
-    fn own_writer(&self, number: u64, choice: u64) -> Result<(), Fault> {
+    fn own_writer(&self, number: u64, choice: u64, parent_lives: bool) -> Result<(), Fault> {
         let store = Store::open_with(self.folder.join("store"), Access::Create, tight_config(4096))?;
         if !store.recovery().failures.is_empty() {
             return Err(format!("{:?}", store.recovery().failures).into());
         }
         let parent = self.run.as_ref().ok_or("no run")?.id();
-        if store.recovery().writers.iter().any(|writer| (writer.run_id, writer.writer.rank) == (parent, 0)) {
+        let mut recovered = store.recovery().writers.iter();
+        if parent_lives && recovered.any(|writer| (writer.run_id, writer.writer.rank) == (parent, 0)) {
             return Err("the child recovered its parent, which lives".into());
         }
         let options = RunOptions::new("processes", "fork");
