@@ -2,20 +2,19 @@
 //!
 //! Writers of a run share nothing, so two processes may start the same rank at the same moment, each before it sees the other.
 //! A claim is a file named by rank and attempt, under a lock for as long as its writer is starting. Nobody waits for one:
-//! whoever finds an attempt claimed takes the next. What a dead process left behind is told by the free lock.
+//! whoever finds an attempt claimed takes the next. What a dead process left behind is told by the free lock. Some network file
+//! systems have no locks: there the one that creates the file has the claim, and what a dead process left behind costs a number.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-
 use crate::error::{Error, Result};
-use crate::event_log::writers_of;
+use crate::event_log::{has_no_locks, writers_of};
 use crate::ids::RunId;
 use crate::layout::{Layout, TEMP_PREFIX};
-use crate::storage::{Disk, remove_file};
+use crate::storage::{Disk, LockKind, StorageFile, remove_file};
 
 /// The right to be one attempt of a rank; given up when it is dropped.
 pub(crate) struct Claim {
@@ -64,11 +63,19 @@ fn free_attempt(layout: &Layout, run: RunId, rank: i32) -> Result<i32> {
 /// The file at `path` under a lock; `None` when another process has it.
 fn lock(path: &Path) -> Result<Option<File>> {
     let fail = || Error::io("claim an attempt of the run", path);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(fail())?;
-    match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Ok(None),
-        Err(errno) => return Err(fail()(errno.into())),
+    let (file, is_new) = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => match OpenOptions::new().write(true).open(path) {
+            // Its owner let it go in between.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => (other.map_err(fail())?, false),
+        },
+        other => (other.map_err(fail())?, true),
+    };
+    match StorageFile::try_lock(&file, LockKind::Exclusive) {
+        Ok(true) => {}
+        Err(error) if has_no_locks(&error) => return Ok(is_new.then_some(file)),
+        Ok(false) => return Ok(None),
+        Err(error) => return Err(fail()(error)),
     }
     // The one that had it may have removed it between the opening and the lock.
     let own = file.metadata().map_err(fail())?.ino();

@@ -1,8 +1,10 @@
 //! Settings of the engine: what they mean, their limits, and the environment variables that override them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::scratch::JOURNAL_DIR;
 
 /// Settings of the engine. [`EngineConfig::default`] suits training on one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +19,8 @@ pub struct EngineConfig {
     /// Most rows of one segment; reaching it closes the segment. From 1,024; default 1,048,576. A full half of a ring
     /// closes one too. `STEPWELL_SEGMENT_ROWS`.
     pub segment_rows_max: u64,
-    /// Age of the oldest record in no segment at which a segment is closed; default 60 s. `STEPWELL_SEGMENT_SECS`.
+    /// Age of the oldest record in no segment at which a segment is closed; default 60 s, and
+    /// at most 10 s for a store on a network or FUSE file system. `STEPWELL_SEGMENT_SECS`.
     pub segment_age: Duration,
     /// Time between two syncs of the journal to the device; default 1 s. `STEPWELL_SYNC_MILLIS`.
     pub sync_interval: Duration,
@@ -28,6 +31,18 @@ pub struct EngineConfig {
     /// Training is never hung for longer, and after one wait in vain calls drop at once until there is room again.
     /// `STEPWELL_WAIT_MILLIS`.
     pub wait_limit: Duration,
+    /// Folder for journals on a disk of this machine, instead of the store; `STEPWELL_JOURNAL_DIR`. A store on a network or
+    /// FUSE file system needs one, because a journal is a mapped file: when none is set, it is the first of `/var/tmp`, the
+    /// folder for temporary files and `/dev/shm` that is local and can be written to. A store on a local disk needs none,
+    /// but may be given a faster disk for its journals.
+    ///
+    /// # Durability
+    /// A log call that returned survives the end of the process, as it does with journals in the store: the store, opened on
+    /// the same machine, recovers it. What is in no segment yet - of a remote store, what was logged in the last 10 s -
+    /// is lost with the machine or its disk, and `/dev/shm` does not survive a restart of the machine: such a loss is
+    /// told as a gap `lost_journal`. The folder has to outlive the process: not one that a batch system empties at the
+    /// end of a job.
+    pub journal_folder: Option<PathBuf>,
 }
 
 impl Default for EngineConfig {
@@ -40,6 +55,7 @@ impl Default for EngineConfig {
             sync_interval: Duration::from_secs(1),
             seal_deadline: Duration::from_millis(100),
             wait_limit: Duration::from_secs(10),
+            journal_folder: None,
         }
     }
 }
@@ -72,6 +88,7 @@ impl EngineConfig {
             sync_interval: millis("STEPWELL_SYNC_MILLIS", default.sync_interval)?,
             seal_deadline: millis("STEPWELL_SEAL_MILLIS", default.seal_deadline)?,
             wait_limit: millis("STEPWELL_WAIT_MILLIS", default.wait_limit)?,
+            journal_folder: read(JOURNAL_DIR).filter(|folder| !folder.is_empty()).map(PathBuf::from),
         };
         config.check()?;
         Ok(config)
@@ -109,6 +126,9 @@ mod tests {
         };
         assert_eq!(with("", "").expect("defaults"), EngineConfig::default());
         assert_eq!(with("STEPWELL_RING_RECORDS", "8192").expect("set").ring_records, 8192);
+        let folder = with("STEPWELL_JOURNAL_DIR", "/scratch").expect("set").journal_folder;
+        assert_eq!(folder.as_deref(), Some(std::path::Path::new("/scratch")));
+        assert_eq!(with("STEPWELL_JOURNAL_DIR", "").expect("set").journal_folder, None);
         assert_eq!(with("STEPWELL_SYNC_MILLIS", "20").expect("set").sync_interval, Duration::from_millis(20));
         for (name, value) in
             [("STEPWELL_RING_RECORDS", "5000"), ("STEPWELL_RING_RECORDS", "lots"), ("STEPWELL_SEGMENT_ROWS", "1")]

@@ -77,9 +77,10 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The store lies where a journal cannot be mapped without risk to the training process.
+    /// The store lies where a journal cannot be mapped without risk to the training process, and this machine has no
+    /// folder of its own for journals.
     #[error(
-        "the store {path:?} is on a network or FUSE file system, where a journal cannot be mapped safely; log to a local disk and copy the store, also while it is written"
+        "the store {path:?} is on a network or FUSE file system, where a journal cannot be mapped safely, and neither /var/tmp nor the folder for temporary files nor /dev/shm is local and writable; set STEPWELL_JOURNAL_DIR to a folder on a disk of this machine"
     )]
     NetworkFileSystem {
         /// The path.

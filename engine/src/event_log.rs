@@ -9,6 +9,7 @@ use crate::fail_point;
 use crate::fork::LockFile;
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, TEMP_PREFIX, parse_events_file};
+use crate::scratch::Scratch;
 use crate::storage::{LockKind, StorageFile, append_all, read_file, read_up_to, remove_file, sync_folder};
 
 /// Largest event log read: a guard against a file that is no event log.
@@ -110,10 +111,12 @@ pub enum Durability {
     Device,
 }
 
-/// The writing end of an event log. The lock on the file says that the writer is alive; it goes with the process.
+/// The writing end of an event log. The lock on the file says that the writer is alive; it goes with the process. Where the
+/// journals are in scratch, the lock on their folder says it, and is held beside.
 #[derive(Debug)]
 pub struct EventLog {
     file: LockFile,
+    scratch: Option<Scratch>,
     layout: Layout,
     path: PathBuf,
     next_n: u64,
@@ -132,18 +135,18 @@ impl EventLog {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn create(layout: &Layout, path: &Path, first: Event) -> Result<Self> {
+    pub fn create(layout: &Layout, path: &Path, first: Event, scratch: Option<Scratch>) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temp = path.with_file_name(format!("{TEMP_PREFIX}{name}"));
         let storage = layout.storage();
         fail_point::reach("log.create.begin");
         let file = LockFile::open(|| storage.create_new(&temp)).map_err(Error::io("create the event log", path))?;
         let create = || {
-            if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
+            if !lock(&*file, scratch.as_ref()).map_err(Error::io("lock the event log", path))? {
                 let held = std::io::Error::other("another process holds the lock of a file that was just created");
                 return Err(Error::io("lock the event log", path)(held));
             }
-            let mut log = Self::of(layout, file, path);
+            let mut log = Self::of(layout, file, path, scratch);
             log.append(first, Durability::Process)?;
             fail_point::reach("log.create.written");
             storage.rename(&temp, path).map_err(Error::io("create the event log", path))?;
@@ -154,36 +157,33 @@ impl EventLog {
     }
 
     /// Takes over the log of a dead writer: `None` when its lock is held, so its writer lives. A line that was cut off
-    /// in the middle of writing is removed; what it said had not been confirmed to anyone.
+    /// in the middle of writing is removed; what it said had not been confirmed to anyone. The caller has claimed the folder
+    /// of the journals when that is in scratch.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`].
-    pub fn take_over(layout: &Layout, path: &Path) -> Result<Option<(Self, LogContents)>> {
+    pub fn take_over(layout: &Layout, path: &Path, scratch: Option<Scratch>) -> Result<Option<(Self, LogContents)>> {
         let storage = layout.storage();
         let file = LockFile::open(|| storage.open_write(path)).map_err(Error::io("open the event log", path))?;
-        // A reader that asks whether the writer lives holds a shared lock for a moment; that is no sign of life.
-        let mut asks = 0;
-        while !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", path))? {
-            asks += 1;
-            if asks > READER_ASKS_MAX || is_locked(layout, path)? {
-                return Ok(None);
-            }
-            std::thread::yield_now();
+        let take = || lock(&*file, scratch.as_ref()).map_err(Error::io("lock the event log", path));
+        if !take_from_readers(take, || is_locked(layout, path))? {
+            return Ok(None);
         }
         let contents = read_log(layout, path)?;
         if contents.has_torn_tail() {
             file.set_len(contents.complete_bytes).map_err(Error::io("cut the torn line off", path))?;
         }
         write_again(&*file, contents.complete_bytes).map_err(Error::io("write the event log again", path))?;
-        let mut log = Self::of(layout, file, path);
+        let mut log = Self::of(layout, file, path, scratch);
         log.next_n = contents.lines.last().map_or(0, |line| line.n + 1);
         log.last_time = contents.lines.last().map_or(0, |line| line.time);
         Ok(Some((log, contents)))
     }
 
-    fn of(layout: &Layout, file: LockFile, path: &Path) -> Self {
+    fn of(layout: &Layout, file: LockFile, path: &Path, scratch: Option<Scratch>) -> Self {
         Self {
             file,
+            scratch,
             layout: layout.clone(),
             path: path.to_owned(),
             next_n: 0,
@@ -255,6 +255,38 @@ impl EventLog {
         fail_point::reach("event.sync.end");
         Ok(())
     }
+
+    /// The folder of the journals, when it is in scratch.
+    pub(crate) fn scratch(&self) -> Option<&Scratch> {
+        self.scratch.as_ref()
+    }
+}
+
+/// Takes a lock over. A reader that asks whether the writer lives holds a shared one for a moment; that is no sign of life.
+/// `false` when `is_held` says that somebody holds it for longer.
+pub(crate) fn take_from_readers(take: impl Fn() -> Result<bool>, is_held: impl Fn() -> Result<bool>) -> Result<bool> {
+    let mut asks = 0;
+    while !take()? {
+        asks += 1;
+        if asks > READER_ASKS_MAX || is_held()? {
+            return Ok(false);
+        }
+        std::thread::yield_now();
+    }
+    Ok(true)
+}
+
+/// Takes the lock of a log. Some file systems have none; the lock on the folder of the journals is enough then.
+pub(crate) fn lock(file: &dyn StorageFile, scratch: Option<&Scratch>) -> std::io::Result<bool> {
+    match file.try_lock(LockKind::Exclusive) {
+        Err(error) if scratch.is_some() && has_no_locks(&error) => Ok(true),
+        other => other,
+    }
+}
+
+/// Whether the file system does not know locks, rather than refuse this one.
+pub(crate) fn has_no_locks(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
 /// Whether the writer of the log at `path` still holds its lock.
@@ -265,6 +297,9 @@ pub(crate) fn is_locked(layout: &Layout, path: &Path) -> Result<bool> {
     let storage = layout.storage();
     let file = LockFile::open(|| storage.open(path)).map_err(Error::io("open the event log", path))?;
     // A shared lock is enough to ask, and two readers that ask at once do not take each other for the writer.
-    let free = file.try_lock(LockKind::Shared).map_err(Error::io("ask for the lock of the event log", path))?;
-    Ok(!free)
+    match file.try_lock(LockKind::Shared) {
+        // Nobody can hold what does not exist.
+        Err(error) if has_no_locks(&error) => Ok(false),
+        free => Ok(!free.map_err(Error::io("ask for the lock of the event log", path))?),
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::names::MetricsName;
-use crate::storage::{Disk, Storage};
+use crate::storage::{Disk, FileSystem, Storage};
 
 /// Suffix of an event log.
 pub const EVENTS_SUFFIX: &str = ".events.jsonl";
@@ -80,14 +80,24 @@ impl Layout {
         self.run(run).join(format!("{writer}{EVENTS_SUFFIX}"))
     }
 
-    /// Folder of a writer's journals.
+    /// Folder of a writer's journals, when they lie in the store.
     pub fn journals(&self, run: RunId, writer: WriterId) -> PathBuf {
         self.run(run).join(writer.to_string())
     }
 
-    /// Journal of one ring.
+    /// Journal of one ring, when it lies in the store.
     pub fn journal(&self, run: RunId, writer: WriterId, ring: u32) -> PathBuf {
-        self.journals(run, writer).join(format!("{ring}{JOURNAL_SUFFIX}"))
+        journal_in(&self.journals(run, writer), ring)
+    }
+
+    /// Folder of a writer's journals, wherever they lie: `named` is what the writer's first event says.
+    pub fn journal_folder(&self, run: RunId, writer: WriterId, named: Option<&Path>) -> PathBuf {
+        named.map_or_else(|| self.journals(run, writer), Path::to_owned)
+    }
+
+    /// The kind of file system the store lies on.
+    pub(crate) fn file_system(&self) -> FileSystem {
+        self.storage.file_system(&self.root)
     }
 
     /// Folder of the segments of a metrics name.
@@ -100,6 +110,11 @@ impl Layout {
         let hex = hash.to_string();
         self.root.join("objects").join(&hex[..2]).join(hex)
     }
+}
+
+/// Journal of one ring in the folder of its writer.
+pub(crate) fn journal_in(folder: &Path, ring: u32) -> PathBuf {
+    folder.join(format!("{ring}{JOURNAL_SUFFIX}"))
 }
 
 /// Parts of a segment's file name: `<writer>-<n>-<blake3>.parquet`.

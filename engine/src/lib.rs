@@ -62,6 +62,7 @@ mod orphans;
 pub mod recovery;
 mod ring;
 pub mod run;
+mod scratch;
 pub mod segment;
 mod signals;
 pub mod snapshot;

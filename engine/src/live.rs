@@ -8,7 +8,7 @@
 use crate::batch::Batcher;
 use crate::error::{Error, Result};
 use crate::event_log::read_log;
-use crate::host::is_alive;
+use crate::host::{Life, WriterPlace, life_of};
 use crate::ids::{RunId, WriterId};
 use crate::journal::{Definition, JournalImage, Scan};
 use crate::layout::Layout;
@@ -32,9 +32,10 @@ pub(crate) struct LiveWriter {
 pub(crate) fn read_writer(layout: &Layout, run: RunId, writer: WriterId) -> Result<LiveWriter> {
     let path = layout.events(run, writer);
     let mut manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
-    let alive = is_alive(layout, &manifest.started.process, &path)?;
+    let life = life_of(layout, &WriterPlace::of(&manifest.started))?;
+    let alive = life != Life::Dead;
     for _ in 0..READS_MAX {
-        let scans = scan_journals(layout, &manifest, alive)?;
+        let scans = scan_journals(layout, &manifest, life)?;
         let after = Manifest::of(&read_log(layout, &path)?, &path)?;
         let moved = after.watermarks != manifest.watermarks;
         manifest = after;
@@ -57,11 +58,13 @@ struct RingScan {
     synced: u64,
 }
 
-fn scan_journals(layout: &Layout, manifest: &Manifest, alive: bool) -> Result<Vec<RingScan>> {
-    let (run, writer) = (manifest.started.run_id, manifest.started.writer);
+fn scan_journals(layout: &Layout, manifest: &Manifest, life: Life) -> Result<Vec<RingScan>> {
     let mut scans = Vec::new();
-    for ring in journals_of(layout, run, writer)? {
-        let mut image = match JournalImage::open_ring(layout, run, writer, ring) {
+    if life == Life::OutOfReach {
+        return Ok(scans);
+    }
+    for ring in journals_of(layout, &manifest.started)? {
+        let mut image = match JournalImage::open_ring(layout, &manifest.started, ring) {
             Ok(Some(image)) => image,
             Ok(None) => continue,
             // Recovery and `verify` tell of a damaged journal; it does not keep the other rows from being asked.
@@ -69,7 +72,7 @@ fn scan_journals(layout: &Layout, manifest: &Manifest, alive: bool) -> Result<Ve
             Err(error) => return Err(error),
         };
         let from = manifest.watermark(ring);
-        let scan = if alive { image.scan_live(from)? } else { image.scan_dead(from)? };
+        let scan = if life == Life::Alive { image.scan_live(from)? } else { image.scan_dead(from)? };
         // Definitions are written before the records that use them; read after the records, they cover all of them.
         image.read_definitions()?;
         let (waits, drops, synced) = (image.waits, image.drops, image.synced);

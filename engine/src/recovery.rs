@@ -8,6 +8,7 @@
 //! | segment that no event names | died between rename and event; or the event was damaged, or the store copied while it was written | removed when its rows were in the journal, taken up when none was (`orphans.rs`) |
 //! | `.tmp-` file | died while writing it | removed |
 //! | last line of the event log cut off | died while appending | cut off: nobody was told of it |
+//! | no journals where the writer had them, in scratch | the machine was restarted, or its scratch emptied | counted as a gap: nothing says how many records they held |
 //! | slot whose check does not fit, empty slot before a filled one | a power cut lost or tore pages | counted as a gap, told in the report, a row in SQL |
 
 use std::collections::BTreeSet;
@@ -16,17 +17,21 @@ use std::path::PathBuf;
 use crate::batch::{Batcher, NamedRows};
 use crate::config::EngineConfig;
 use crate::error::{Result, with_causes};
-use crate::event_log::{Durability, EventLog};
-use crate::events::{Event, GapEvent, GapKind, MetricsCommitted, SegmentRecord, SegmentsEvent, Watermark};
+use crate::event_log::{Durability, EventLog, read_log};
+use crate::events::{
+    Event, GapEvent, GapKind, MetricsCommitted, SegmentRecord, SegmentsEvent, Watermark, WriterStarted,
+};
 use crate::fail_point;
-use crate::host::{current_process, went_down};
+use crate::host::{Life, WriterPlace, current_process, life_of, went_down};
 use crate::ids::{RunId, WriterId};
 use crate::journal::{Definition, JournalImage};
-use crate::layout::{Layout, TEMP_PREFIX, parse_journal_file};
+use crate::layout::{Layout, TEMP_PREFIX, journal_in, parse_journal_file};
 use crate::manifest::Manifest;
 use crate::orphans::{self, KnownRows, Orphan};
 use crate::run::MetricsArtifact;
+use crate::scratch::{self, Scratch, Takeover};
 use crate::segment::{SegmentContext, identity_of_segments, write_segment};
+use crate::snapshot::{RunInfo, RunState, WriterInfo};
 use crate::storage::{list_if_there, remove_file};
 
 /// What opening a store recovered.
@@ -54,11 +59,39 @@ pub struct RecoveredWriter {
 }
 
 /// Numbers of the rings that have a journal in the folder of a writer; sorted.
-pub(crate) fn journals_of(layout: &Layout, run: RunId, writer: WriterId) -> Result<Vec<u32>> {
-    let entries = list_if_there(layout.storage(), &layout.journals(run, writer))?;
+pub(crate) fn journals_of(layout: &Layout, started: &WriterStarted) -> Result<Vec<u32>> {
+    let entries = list_if_there(layout.storage(), &started.journal_folder(layout))?;
     let mut rings: Vec<u32> = entries.iter().filter_map(|entry| parse_journal_file(&entry.name)).collect();
     rings.sort_unstable();
     Ok(rings)
+}
+
+/// What a dead writer left, taken over.
+pub(crate) struct Taken {
+    /// Under its lock, and that of the journals where they are in scratch.
+    pub log: EventLog,
+    pub manifest: Manifest,
+    /// The folder of the journals was in scratch, and is gone.
+    pub lost: bool,
+}
+
+/// Takes over what a dead writer left; `None` when it is alive, or its journals are out of reach.
+///
+/// # Errors
+/// Those of reading the event log, and of taking the locks.
+pub(crate) fn take_over(layout: &Layout, run: RunId, writer: WriterId) -> Result<Option<Taken>> {
+    let path = layout.events(run, writer);
+    let (scratch, lost) = match Manifest::of(&read_log(layout, &path)?, &path)?.started.journals {
+        None => (None, false),
+        Some(folder) => match Scratch::take_over(&folder, run, writer)? {
+            Takeover::Taken(scratch) => (Some(scratch), false),
+            Takeover::Gone => (None, true),
+            Takeover::Refused => return Ok(None),
+        },
+    };
+    let Some((log, contents)) = EventLog::take_over(layout, &path, scratch)? else { return Ok(None) };
+    let manifest = Manifest::of(&contents, &path)?;
+    Ok(Some(Taken { log, manifest, lost }))
 }
 
 /// Recovers one writer; `None` when it is alive.
@@ -71,9 +104,7 @@ pub(crate) fn recover_writer(
     run: RunId,
     writer: WriterId,
 ) -> Result<Option<RecoveredWriter>> {
-    let path = layout.events(run, writer);
-    let Some((log, contents)) = EventLog::take_over(layout, &path)? else { return Ok(None) };
-    let manifest = Manifest::of(&contents, &path)?;
+    let Some(Taken { log, manifest, lost }) = take_over(layout, run, writer)? else { return Ok(None) };
     let orphans = orphans::find(layout, run, writer, &manifest.segments)?;
     let mut recovery = Recovery {
         layout,
@@ -88,6 +119,9 @@ pub(crate) fn recover_writer(
     };
     recovery.machine_down = went_down(&recovery.manifest.started.process);
     fail_point::reach("recovery.begin");
+    if lost {
+        recovery.miss_journals();
+    }
     recovery.read_journals()?;
     fail_point::reach("recovery.journals");
     recovery.judge(orphans)?;
@@ -98,6 +132,33 @@ pub(crate) fn recover_writer(
     fail_point::reach("recovery.end");
     let rows_total = recovery.manifest.segments.iter().map(|segment| segment.rows).sum();
     Ok(Some(RecoveredWriter { run_id: run, writer, rows_recovered: recovery.rows, rows_total, gaps: recovery.gaps }))
+}
+
+/// Recovers the writers that have not finished and are gone, and what a writer that did finish left in a journal.
+pub(crate) fn recover_dead(layout: &Layout, config: &EngineConfig, runs: &[RunInfo]) -> Result<RecoveryReport> {
+    let mut report = RecoveryReport::default();
+    for run in runs {
+        for writer in &run.writers {
+            let unfinished = writer.state == RunState::Running;
+            let WriterInfo { process, journal_folder, .. } = writer;
+            let (run, writer) = (run.run_id, writer.writer);
+            let journals = journal_folder.as_deref();
+            if !unfinished && !layout.storage().exists(&layout.journal_folder(run, writer, journals)) {
+                continue;
+            }
+            let recovered = match life_of(layout, &WriterPlace { run, writer, process, journals }) {
+                Ok(Life::Alive | Life::OutOfReach) => Ok(None),
+                Ok(Life::Dead) => recover_writer(layout, config, run, writer),
+                Err(error) => Err(error),
+            };
+            match recovered {
+                Ok(Some(recovered)) => report.writers.push(recovered),
+                Ok(None) => {}
+                Err(error) => report.failures.push((run, writer, with_causes(&error))),
+            }
+        }
+    }
+    Ok(report)
 }
 
 /// The artifact that a writer registered last for a metrics name.
@@ -136,13 +197,24 @@ impl Recovery<'_> {
         self.manifest.started.writer
     }
 
+    /// Tells that the journals are gone. Those of a writer that finished, or that was recovered, were removed.
+    fn miss_journals(&mut self) {
+        if self.manifest.finished.is_none() && !self.manifest.recovered {
+            let detail = format!(
+                "the journals in {} are gone: what was logged after the last segment is lost, and nothing says how much that was",
+                self.manifest.started.journal_folder(self.layout).display()
+            );
+            self.gap(GapKind::LostJournal, 0, 0, detail);
+        }
+    }
+
     /// Turns the records of all journals into segments, a bounded number at a time.
     fn read_journals(&mut self) -> Result<()> {
         let mut definitions: Vec<Definition> = Vec::new();
         let mut batcher: Option<Batcher> = None;
         let mut watermarks = Vec::new();
-        for ring in journals_of(self.layout, self.run(), self.writer())? {
-            let image = match JournalImage::open_ring(self.layout, self.run(), self.writer(), ring) {
+        for ring in journals_of(self.layout, &self.manifest.started)? {
+            let image = match JournalImage::open_ring(self.layout, &self.manifest.started, ring) {
                 Ok(Some(image)) => image,
                 Ok(None) => continue,
                 Err(error) if error.is_corruption() => {
@@ -351,17 +423,23 @@ impl Recovery<'_> {
     /// Removes journals whose records are all in segments, and temporary files.
     fn clean_up(&self) -> Result<()> {
         let storage = self.layout.storage();
-        let folder = self.layout.journals(self.run(), self.writer());
-        if !self.unreadable {
-            for ring in journals_of(self.layout, self.run(), self.writer())? {
-                remove_file(storage, &self.layout.journal(self.run(), self.writer(), ring))?;
+        let folder = self.manifest.started.journal_folder(self.layout);
+        let scratch = self.log.scratch();
+        let is_of_a_copy = scratch.is_some() && !scratch::is_of(&folder, self.layout, self.run(), self.writer());
+        if !self.unreadable && !is_of_a_copy {
+            for ring in journals_of(self.layout, &self.manifest.started)? {
+                remove_file(storage, &journal_in(&folder, ring))?;
             }
             for entry in list_if_there(storage, &folder)? {
                 if entry.name.starts_with(TEMP_PREFIX) {
                     remove_file(storage, &folder.join(&entry.name))?;
                 }
             }
-            let _ = storage.remove_folder(&folder);
+            if scratch.is_some() {
+                scratch::remove(&folder);
+            } else {
+                let _ = storage.remove_folder(&folder);
+            }
         }
         let run = self.layout.run(self.run());
         for entry in list_if_there(storage, &run)?.iter().filter(|entry| entry.is_folder) {

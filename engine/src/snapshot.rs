@@ -77,6 +77,8 @@ pub struct WriterInfo {
     pub waits: u64,
     /// Records dropped because a ring was full, as told at the end; 0 before.
     pub drops: u64,
+    /// Folder of its journals on its machine; `None` when they are in the store.
+    pub journal_folder: Option<PathBuf>,
 }
 
 /// One committed segment.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 use crate::events::GapKind;
+use crate::host::is_here;
 use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
 use crate::snapshot::{RunState, WriterInfo};
@@ -36,9 +37,10 @@ pub struct WriterStats {
     pub records_lost: u64,
     /// Folder of its journals; gone once their records are in segments.
     pub journal_folder: PathBuf,
-    /// Kind of file system that the journals lie on.
+    /// Kind of file system that the journals lie on; `unknown` of those in the scratch of another machine.
     pub file_system: &'static str,
-    /// What records survive once they are synced: `device` (power loss), or `process` (the end of the process alone).
+    /// What records survive once they are synced: `device` (power loss), or `process` (the end of the process alone), also
+    /// where that is not known.
     pub durability: &'static str,
     /// Segments.
     pub segments: u64,
@@ -70,12 +72,22 @@ struct JournalPlace {
 
 impl<'a> JournalPlaces<'a> {
     fn new(layout: &'a Layout) -> Self {
-        Self { layout, file_system: layout.storage().file_system(layout.root()).name }
+        Self { layout, file_system: layout.file_system().name }
     }
 
-    fn of(&self, run: RunId, writer: WriterId) -> JournalPlace {
-        let folder = self.layout.journals(run, writer);
-        JournalPlace { folder, file_system: self.file_system, durability: "device" }
+    fn of(&self, run: RunId, info: &WriterInfo) -> JournalPlace {
+        let folder = self.layout.journal_folder(run, info.writer, info.journal_folder.as_deref());
+        let file_system = match &info.journal_folder {
+            None => self.file_system,
+            // The folder of a writer that has ended is gone.
+            Some(folder) if is_here(&info.process) => {
+                let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+                self.layout.storage().file_system(there).name
+            }
+            Some(_) => "unknown",
+        };
+        let forgets = info.journal_folder.is_some() && matches!(file_system, "tmpfs" | "unknown");
+        JournalPlace { folder, file_system, durability: if forgets { "process" } else { "device" } }
     }
 }
 
@@ -104,7 +116,7 @@ impl Snapshot {
             let key = (run_id, info.writer);
             let sums = sums.get(&key).copied().unwrap_or_default();
             let told = logged.get(&key).copied().unwrap_or_default();
-            stats_of(run_id, info, sums, told, self.counters(key), places.of(run_id, info.writer))
+            stats_of(run_id, info, sums, told, self.counters(key), places.of(run_id, info))
         });
         Ok(stats.collect())
     }

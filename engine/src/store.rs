@@ -12,25 +12,26 @@ use crate::claim::Claim;
 use crate::clock::wall_nanos;
 use crate::config::EngineConfig;
 use crate::doctor;
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
 use crate::fail_point;
 use crate::fork::ProcessMark;
 use crate::git;
-use crate::host::{current_process, is_alive};
+use crate::host::{Life, WriterPlace, current_process, life_of};
 use crate::ids::{RunId, WriterId, random_u64};
 use crate::layout::{Layout, TEMP_PREFIX};
 use crate::live::{LiveWriter, read_writer};
 use crate::manifest::Manifest;
 use crate::names::{NameKind, check_name};
 use crate::objects;
-use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
+use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_dead, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
+use crate::scratch;
 use crate::signals::let_writes_fail;
 use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
 use crate::stats::Counters;
-use crate::storage::{Disk, list, sync_folder};
+use crate::storage::{Disk, FileSystem, list, sync_folder};
 use crate::verify::VerifyReport;
 use crate::writer::{WriterCore, WriterSetup};
 
@@ -81,6 +82,8 @@ struct Inner {
     config: EngineConfig,
     catalog: Arc<Mutex<Catalog>>,
     recovery: RecoveryReport,
+    /// What the store lay on when it was opened: a mount that went away since looks like a local folder.
+    file_system: FileSystem,
     /// The process that opened it.
     process: ProcessMark,
 }
@@ -120,6 +123,7 @@ impl Store {
         let layout = Layout::new(absolute(path.as_ref())?);
         (access != Access::Read).then(let_writes_fail);
         prepare_folder(&layout, access)?;
+        let file_system = layout.file_system();
         let mut catalog = open_catalog(&layout, access)?;
         let mut recovery = RecoveryReport::default();
         if access != Access::Read {
@@ -131,12 +135,17 @@ impl Store {
         }
         let catalog = Arc::new(Mutex::new(catalog));
         let process = ProcessMark::own();
-        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery, process }) })
+        Ok(Self { inner: Arc::new(Inner { layout, access, config, catalog, recovery, file_system, process }) })
     }
 
     /// Where its files lie.
     pub fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// Name of the file system it lies on, such as `ext4`, `nfs` or `fuse`; `unknown` for one that has no name here.
+    pub fn file_system(&self) -> &'static str {
+        self.inner.file_system.name
     }
 
     /// How it was opened.
@@ -159,9 +168,6 @@ impl Store {
         self.check_writable()?;
         check_options(&options)?;
         let layout = &self.inner.layout;
-        if layout.storage().file_system(layout.root()).is_remote {
-            return Err(Error::NetworkFileSystem { path: layout.root().to_owned() });
-        }
         let run_id = options.run_id.unwrap_or_else(RunId::generate);
         let folder = layout.run(run_id);
         std::fs::create_dir_all(&folder).map_err(Error::io("create the run folder", &folder))?;
@@ -175,13 +181,23 @@ impl Store {
                 fault: format!("this run belongs to stage {:?} of pipeline {:?}", first.stage, first.pipeline),
             });
         }
+        let mut config = self.inner.config.clone();
+        let file_system = &self.inner.file_system;
+        if file_system.is_remote {
+            config.segment_age = config.segment_age.min(scratch::REMOTE_SEGMENT_AGE_MAX);
+        }
         // Held until the writer's event log is there.
         let claim = Claim::next(layout, run_id, options.rank)?;
         let git = git::head_of_current_folder();
+        let writer = WriterId::generate(options.rank, claim.attempt);
+        let journals = scratch::choose(&config, layout, file_system, (run_id, writer))?;
+        if let Some(folder) = &journals {
+            scratch::announce(layout, file_system, folder, config.segment_age);
+        }
         let started = WriterStarted {
             format: EVENT_FORMAT,
             run_id,
-            writer: WriterId::generate(options.rank, claim.attempt),
+            writer,
             pipeline: options.pipeline,
             stage: options.stage,
             name: options.name.or_else(|| existing.iter().find_map(|started| started.name.clone())),
@@ -191,13 +207,10 @@ impl Store {
             command: options.command.unwrap_or_else(|| std::env::args().collect::<Vec<_>>().join(" ")),
             git_repo: git.as_ref().and_then(|head| head.remote.clone()),
             git_commit: git.map(|head| head.commit),
+            journals,
         };
-        let core = WriterCore::start(WriterSetup {
-            layout: layout.clone(),
-            config: self.inner.config.clone(),
-            started,
-            when_full: options.when_full,
-        })?;
+        let core =
+            WriterCore::start(WriterSetup { layout: layout.clone(), config, started, when_full: options.when_full })?;
         drop(claim);
         let run = Run::new(core, self.clone());
         run.set_params(options.params)?;
@@ -273,11 +286,13 @@ impl Store {
         for writer in writers_of(layout, run)? {
             let path = layout.events(run, writer);
             let mut manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
-            if manifest.finished.is_none() && is_alive(layout, &manifest.started.process, &path)? {
+            let life = life_of(layout, &WriterPlace::of(&manifest.started))?;
+            // The journals in scratch of one that was recovered are gone, which alone says nothing.
+            if manifest.finished.is_none() && !manifest.recovered && life != Life::Dead {
                 let process = manifest.started.process;
                 return Err(Error::RunStillWritten { run, pid: process.pid, host: process.host });
             }
-            if !journals_of(layout, run, writer)?.is_empty() {
+            if life == Life::Dead && !journals_of(layout, &manifest.started)?.is_empty() {
                 recover_writer(layout, &self.inner.config, run, writer)?;
                 manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
             }
@@ -305,7 +320,8 @@ impl Store {
         doctor::verify(&self.inner.layout, progress)
     }
 
-    /// Builds the catalog anew from the event logs.
+    /// Builds the catalog anew from the event logs. A store on a network or FUSE file system has no catalog file: each
+    /// process keeps the catalog in memory, and the report says so.
     ///
     /// # Errors
     /// [`Error::ReadOnlyStore`], [`Error::Catalog`], [`Error::Io`].
@@ -432,31 +448,6 @@ pub(crate) fn list_runs(layout: &Layout) -> Result<Vec<RunId>> {
     Ok(runs)
 }
 
-/// Recovers the writers that have not finished and are gone, and what a writer that did finish left in a journal.
-fn recover_dead(layout: &Layout, config: &EngineConfig, runs: &[RunInfo]) -> Result<RecoveryReport> {
-    let mut report = RecoveryReport::default();
-    for run in runs {
-        for writer in &run.writers {
-            let unfinished = writer.state == RunState::Running;
-            if !unfinished && !layout.storage().exists(&layout.journals(run.run_id, writer.writer)) {
-                continue;
-            }
-            let path = layout.events(run.run_id, writer.writer);
-            let recovered = match is_alive(layout, &writer.process, &path) {
-                Ok(true) => Ok(None),
-                Ok(false) => recover_writer(layout, config, run.run_id, writer.writer),
-                Err(error) => Err(error),
-            };
-            match recovered {
-                Ok(Some(recovered)) => report.writers.push(recovered),
-                Ok(None) => {}
-                Err(error) => report.failures.push((run.run_id, writer.writer, with_causes(&error))),
-            }
-        }
-    }
-    Ok(report)
-}
-
 /// What a store holds at one moment. Rows are in a segment or live, never both.
 pub struct Snapshot {
     layout: Layout,
@@ -572,6 +563,11 @@ impl Snapshot {
     /// Where the files of the store lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Name of the file system the store lies on, as [`Store::file_system`].
+    pub fn file_system(&self) -> &'static str {
+        self.layout.file_system().name
     }
 
     pub(crate) fn catalog(&self) -> &CatalogSnapshot {

@@ -4,7 +4,9 @@ pub mod acknowledge;
 pub mod board;
 pub mod control;
 pub mod forks;
+pub mod fuse;
 pub mod lanes;
+pub mod mirror;
 pub mod random;
 pub mod rows;
 pub mod settings;
@@ -37,5 +39,6 @@ pub fn tight_config(ring_records: u64) -> EngineConfig {
     config.segment_age = Duration::from_millis(15);
     config.sync_interval = Duration::from_millis(10);
     config.wait_limit = Duration::from_secs(60);
+    config.journal_folder = std::env::var_os("STEPWELL_JOURNAL_DIR").map(Into::into);
     config
 }

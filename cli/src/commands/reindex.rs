@@ -20,6 +20,10 @@ pub fn run(store: &Store) -> Result<()> {
         text::plural(report.runs, "run"),
         text::plural(report.events, "event")
     ));
+    if report.in_memory {
+        let file_system = store.file_system();
+        messages::say(&format!("there is no catalog file: on {file_system}, each process keeps the catalog in memory"));
+    }
     for (path, fault) in &report.damaged {
         messages::print_error(&Error::Damaged { path: path.clone(), fault: fault.clone() });
     }

@@ -1,6 +1,7 @@
 //! Writes the facts of a run: removes every row the run had, then adds those it has now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
@@ -328,7 +329,8 @@ impl<'c> Applier<'c> {
         for WriterFacts { info, rows } in &facts.writers {
             self.run(
                 "INSERT INTO stepwell_writer (run_id, writer, host, boot_id, pid, pid_start, state, started, last_event,
-                     version, rows, waits, drops) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                     version, rows, waits, drops, journal_folder)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                 params![
                     run_id,
                     info.writer.to_string(),
@@ -343,6 +345,7 @@ impl<'c> Applier<'c> {
                     clamp(*rows),
                     clamp(info.waits),
                     clamp(info.drops),
+                    info.journal_folder.as_deref().and_then(Path::to_str),
                 ],
             )?;
         }

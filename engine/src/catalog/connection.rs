@@ -17,7 +17,7 @@ use crate::layout::{Layout, TEMP_PREFIX};
 use crate::storage::{Disk, sync_folder};
 
 /// Version of the catalog's tables, in `PRAGMA user_version`.
-pub(super) const CATALOG_VERSION: i64 = 2;
+pub(super) const CATALOG_VERSION: i64 = 3;
 /// `PRAGMA application_id`: "Swel".
 pub(super) const APPLICATION_ID: i64 = 0x5377_656C;
 /// How long a connection waits for another process's transaction.
@@ -33,8 +33,11 @@ const WAL_PAGES: u32 = 4_096;
 /// 2 MB, building a catalog of 10,000 runs spends its time writing pages and reading them again.
 const CACHE_KIB: u32 = 64 << 10;
 
-const MIGRATIONS: [&str; CATALOG_VERSION as usize] =
-    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_gap_bounds.sql")];
+const MIGRATIONS: [&str; CATALOG_VERSION as usize] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_gap_bounds.sql"),
+    include_str!("migrations/0003_journal_folder.sql"),
+];
 
 /// The catalog of one store, for one thread at a time.
 #[derive(Debug)]
@@ -70,13 +73,15 @@ impl Place {
 
 impl Catalog {
     /// Opens the catalog of a store for reading and writing; creates it when it is missing. In a forked child of a process
-    /// that had a catalog open, this is a catalog in memory.
+    /// that had a catalog open, this is a catalog in memory. So it is on a file system that must not be mapped, empty, for
+    /// [`Catalog::refresh`] to fill: the index that a write-ahead log needs is a mapped file, shared by processes of one
+    /// machine only.
     ///
     /// # Errors
     /// [`Error::NewerFormat`]; [`Error::Damaged`] when the file is no SQLite database, is damaged, or belongs to another
     /// application; [`Error::Catalog`], [`Error::Io`].
     pub fn open(layout: &Layout) -> Result<Self> {
-        if is_inherited() {
+        if is_inherited() || layout.file_system().is_remote {
             return Self::open_in_memory();
         }
         let path = layout.catalog();
@@ -107,14 +112,15 @@ impl Catalog {
         Ok(Self::from_connection(connection, Place::Memory))
     }
 
-    /// Opens the catalog of a store without ever writing to the store. When the file is missing, or cannot be read without
-    /// writing beside it, this is an empty catalog in memory; [`Catalog::refresh`] goes on in memory when the file is behind.
+    /// Opens the catalog of a store without ever writing to the store. When the file is missing, cannot be read without
+    /// writing beside it, or lies on a file system that must not be mapped, this is an empty catalog in memory;
+    /// [`Catalog::refresh`] goes on in memory when the file is behind.
     ///
     /// # Errors
     /// As [`Catalog::open`].
     pub fn open_read_only(layout: &Layout) -> Result<Self> {
         let path = layout.catalog();
-        if is_inherited() || is_missing(&path) {
+        if is_inherited() || layout.file_system().is_remote || is_missing(&path) {
             return Self::open_in_memory();
         }
         match open_read_only_file(&path) {

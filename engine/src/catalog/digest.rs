@@ -349,6 +349,7 @@ fn writer_facts(writer: WriterId, log: &LogContents) -> Option<WriterFacts> {
             version: start.map_or_else(String::new, |started| started.version.clone()),
             waits: 0,
             drops: 0,
+            journal_folder: start.and_then(|started| started.journals.clone()),
         },
         rows: 0,
     };

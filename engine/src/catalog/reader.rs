@@ -1,6 +1,7 @@
 //! Reading the catalog as it is at one moment.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -105,7 +106,8 @@ impl CatalogSnapshot {
 
     fn writers(&self) -> Result<BTreeMap<String, Vec<WriterInfo>>> {
         let rows = self.rows(
-            "SELECT run_id, writer, host, boot_id, pid, pid_start, state, started, last_event, version, waits, drops
+            "SELECT run_id, writer, host, boot_id, pid, pid_start, state, started, last_event, version, waits, drops,
+                 journal_folder
              FROM stepwell_writer",
             |row| {
                 let process = ProcessInfo {
@@ -123,6 +125,7 @@ impl CatalogSnapshot {
                     version: row.get(9)?,
                     waits: unsigned(row, 10)?,
                     drops: unsigned(row, 11)?,
+                    journal_folder: row.get::<_, Option<String>>(12)?.map(PathBuf::from),
                 };
                 Ok((row.get::<_, String>(0)?, writer))
             },

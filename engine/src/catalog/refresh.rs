@@ -61,6 +61,8 @@ pub struct ReindexReport {
     pub events: u64,
     /// Lines that could not be read: file and fault.
     pub damaged: Vec<(PathBuf, String)>,
+    /// The store has no catalog file, because of the file system it lies on: the catalog was built in memory.
+    pub in_memory: bool,
 }
 
 /// What a look at the run folders found.
@@ -198,7 +200,13 @@ impl Catalog {
         };
         let damaged =
             report.damaged.into_iter().map(|line| (line.path, format!("byte {}: {}", line.offset, line.fault)));
-        Ok(ReindexReport { runs: report.runs_changed, events: report.events_read, damaged: damaged.collect() })
+        let in_memory = layout.file_system().is_remote;
+        Ok(ReindexReport {
+            runs: report.runs_changed,
+            events: report.events_read,
+            damaged: damaged.collect(),
+            in_memory,
+        })
     }
 }
 

@@ -86,6 +86,8 @@ finding_kinds! {
     JournalBlock => "journal_block",
     /// Records of a journal whose metric no journal of the writer defines.
     JournalUndefined => "journal_undefined",
+    /// The journals of a dead writer were in scratch, and are gone.
+    JournalsGone => "journals_gone",
     /// Records that were dropped because a ring was full.
     JournalDrops => "journal_drops",
     /// The machine was restarted while the run was written.

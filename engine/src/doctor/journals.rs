@@ -5,14 +5,14 @@ use std::path::Path;
 use super::logs::WriterView;
 use super::{Examination, Finding, FindingKind, Severity, fault_of, is_newer};
 use crate::error::Result;
-use crate::events::GapEvent;
+use crate::events::{GapEvent, WriterStarted};
 use crate::host::went_down;
-use crate::ids::{RunId, WriterId};
 use crate::journal::{JournalImage, Scan};
-use crate::layout::Layout;
+use crate::layout::{Layout, journal_in};
 use crate::manifest::Manifest;
 use crate::recovery::journals_of;
 use crate::ring::RECORD_BYTES;
+use crate::scratch::{self, Found};
 
 /// What a repair does with the journal of a dead writer.
 const RECOVER: &str = "make segments of the records that are sound, and tell the loss in the event log";
@@ -33,11 +33,12 @@ impl Examination<'_> {
 /// Looks at the journals of a writer. Those of a living one are only opened: it is at work in them.
 fn look(layout: &Layout, view: &WriterView, manifest: &Manifest, findings: &mut Vec<Finding>) -> Result<()> {
     let mut images = Vec::new();
-    for ring in journals_of(layout, view.run, view.writer)? {
-        match JournalImage::open_ring(layout, view.run, view.writer, ring) {
+    let folder = manifest.started.journal_folder(layout);
+    for ring in journals_of(layout, &manifest.started)? {
+        match JournalImage::open_ring(layout, &manifest.started, ring) {
             Ok(image) => images.extend(image.map(|image| (ring, image))),
             Err(error) if error.is_corruption() || is_newer(&error) => {
-                let path = layout.journal(view.run, view.writer, ring);
+                let path = journal_in(&folder, ring);
                 let finding = if is_newer(&error) {
                     Finding::new(path, FindingKind::JournalNewer, Severity::Damage, fault_of(&error))
                 } else {
@@ -55,13 +56,21 @@ fn look(layout: &Layout, view: &WriterView, manifest: &Manifest, findings: &mut 
     if view.alive {
         return Ok(());
     }
+    if let Some(folder) = &manifest.started.journals
+        && !view.has_ended()
+        && scratch::look(folder, view.run, view.writer)? == Found::Gone
+    {
+        let what = "the journals were there, and are gone; nothing says how many records were in no segment yet";
+        let finding = Finding::new(folder, FindingKind::JournalsGone, Severity::Loss, what);
+        findings.push(finding.of(view.run, view.writer).repair("tell the loss in the event log"));
+    }
     // Journals of one writer define the same metrics in the same order, each as far as it needed.
     let defined = images.iter().map(|(_, image)| image.definitions.len()).max().unwrap_or(0);
     let machine_down = went_down(&manifest.started.process) && !view.has_ended();
     for (ring, image) in images {
         let from = view.watermark(ring);
         let left = Left { image: &image, ring, from, scan: image.scan_dead(from)?, defined, machine_down };
-        let path = layout.journal(view.run, view.writer, ring);
+        let path = journal_in(&folder, ring);
         let found = left.findings(&path, manifest)?.into_iter();
         findings.extend(found.map(|finding| finding.of(view.run, view.writer).repair(RECOVER)));
     }
@@ -126,8 +135,8 @@ impl Left<'_> {
 }
 
 /// The journals of a writer that cannot be read at all.
-pub(super) fn unreadable(layout: &Layout, run: RunId, writer: WriterId) -> Result<Vec<u32>> {
-    let mut rings = journals_of(layout, run, writer)?;
-    rings.retain(|ring| JournalImage::open_ring(layout, run, writer, *ring).is_err_and(|error| error.is_corruption()));
+pub(super) fn unreadable(layout: &Layout, started: &WriterStarted) -> Result<Vec<u32>> {
+    let mut rings = journals_of(layout, started)?;
+    rings.retain(|ring| JournalImage::open_ring(layout, started, *ring).is_err_and(|error| error.is_corruption()));
     Ok(rings)
 }

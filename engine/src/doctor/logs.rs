@@ -7,7 +7,7 @@ use super::{DoctorReport, Finding, FindingKind, Severity, fault_of, is_missing, 
 use crate::error::Result;
 use crate::event_log::{LogContents, is_locked, read_log, writers_of};
 use crate::events::{Event, EventLine, WriterStarted};
-use crate::host::is_alive;
+use crate::host::{Life, WriterPlace, life_of};
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::layout::{Layout, SegmentFile};
 use crate::manifest::Manifest;
@@ -115,8 +115,11 @@ pub(super) fn look(layout: &Layout, run: RunId, writer: WriterId, report: &mut D
             return Ok(view);
         }
     };
-    let process = started_in(&contents).map(|started| started.process.clone());
-    let alive = locked || process.is_some_and(|process| is_alive(layout, &process, &view.path).unwrap_or(true));
+    let started = match started_in(&contents) {
+        Some(started) => started.clone(),
+        None => rebuild::started_of(layout, run, writer)?.0,
+    };
+    let alive = locked || is_alive(layout, run, writer, &started, &contents);
     faults(&finding, &contents, alive, &mut find);
     view.is_broken |= !contents.faults.is_empty();
     match started_in(&contents) {
@@ -132,7 +135,6 @@ pub(super) fn look(layout: &Layout, run: RunId, writer: WriterId, report: &mut D
                 find(headless(&finding, &contents).repair_of_dead(alive, REBUILD));
             }
             view.is_broken = true;
-            let (started, _) = rebuild::started_of(layout, run, writer)?;
             let event = Event::WriterStarted(Box::new(started));
             contents.lines.insert(0, EventLine { n: 0, time: 0, event });
         }
@@ -153,6 +155,23 @@ pub(super) fn look(layout: &Layout, run: RunId, writer: WriterId, report: &mut D
     view.alive = alive;
     view.manifest = Some(manifest);
     Ok(view)
+}
+
+/// Whether a writer counts as alive, by what is known of it.
+fn is_alive(layout: &Layout, run: RunId, writer: WriterId, started: &WriterStarted, log: &LogContents) -> bool {
+    let WriterStarted { process, journals, .. } = started;
+    match life_of(layout, &WriterPlace { run, writer, process, journals: journals.as_deref() }) {
+        // Its journals are removed once it has finished or was recovered: that they cannot be seen is no sign of life then.
+        Ok(Life::OutOfReach) => !log.lines.iter().any(|line| is_end(&line.event)),
+        Ok(life) => life == Life::Alive,
+        // Of a log that is gone, another machine may know more.
+        Err(error) if is_missing(&error) => layout.file_system().is_remote,
+        Err(_) => true,
+    }
+}
+
+fn is_end(event: &Event) -> bool {
+    matches!(event, Event::WriterFinished { .. } | Event::Recovered { .. })
 }
 
 fn faults(

@@ -6,13 +6,15 @@ use super::{logs, quarantine};
 use crate::catalog::Catalog;
 use crate::clock::wall_nanos;
 use crate::error::{Error, Result};
-use crate::event_log::{LOG_BYTES_MAX, LogContents, read_log, writers_of};
+use crate::event_log::{LOG_BYTES_MAX, LogContents, has_no_locks, lock, read_log, writers_of};
 use crate::events::{EVENT_FORMAT, Event, EventLine, GapEvent, GapKind, ProcessInfo, WriterStarted};
 use crate::fork::LockFile;
+use crate::host::current_process;
 use crate::ids::{RunId, WriterId};
 use crate::journal::JournalImage;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::recovery::journals_of;
+use crate::scratch::{self, Scratch, Takeover};
 use crate::segment::writer_of;
 use crate::snapshot::{RunInfo, WriterInfo};
 use crate::storage::{LockKind, StorageFile, append_all, list_if_there, read_file, sync_folder};
@@ -31,10 +33,7 @@ pub(super) fn started_of(layout: &Layout, run: RunId, writer: WriterId) -> Resul
     if let Some(started) = in_footers(layout, run, writer)? {
         return Ok((started, "from the footer of a segment"));
     }
-    let (created, mut source) = match created(layout, run, writer)? {
-        Some(created) => (created, "from the header of a journal"),
-        None => (0, "from the name of its file alone"),
-    };
+    let mut source = "from the name of its file alone";
     let mut started = WriterStarted {
         format: EVENT_FORMAT,
         run_id: run,
@@ -42,13 +41,23 @@ pub(super) fn started_of(layout: &Layout, run: RunId, writer: WriterId) -> Resul
         pipeline: UNKNOWN.to_owned(),
         stage: UNKNOWN.to_owned(),
         name: None,
-        started: created,
+        started: 0,
         process: ProcessInfo { host: UNKNOWN.to_owned(), boot_id: String::new(), pid: 0, pid_start: 0 },
         version: String::new(),
         command: String::new(),
         git_repo: None,
         git_commit: None,
+        journals: None,
     };
+    if let Some(folder) = scratch::find(run, writer) {
+        // It is a folder of this machine, and so was the writer a process of it.
+        started.process.host = current_process().host;
+        started.journals = Some(folder);
+    }
+    if let Some(created) = created(layout, &started)? {
+        started.started = created;
+        source = "from the header of a journal";
+    }
     if let Some(other) = in_other_logs(layout, run, writer)? {
         (started.pipeline, started.stage, started.name) = (other.pipeline, other.stage, other.name);
         source = "from another writer of the run";
@@ -58,6 +67,7 @@ pub(super) fn started_of(layout: &Layout, run: RunId, writer: WriterId) -> Resul
         source = "from the catalog";
         if let Some(known) = known.filter(|known| known.process.host != UNKNOWN) {
             (started.process, started.version) = (known.process, known.version);
+            started.journals = known.journal_folder;
             started.started = known.started;
         }
     }
@@ -83,9 +93,9 @@ fn in_footers(layout: &Layout, run: RunId, writer: WriterId) -> Result<Option<Wr
     Ok(None)
 }
 
-fn created(layout: &Layout, run: RunId, writer: WriterId) -> Result<Option<i64>> {
-    let rings = journals_of(layout, run, writer)?.into_iter();
-    let images = rings.filter_map(|ring| JournalImage::open_ring(layout, run, writer, ring).ok()?);
+fn created(layout: &Layout, started: &WriterStarted) -> Result<Option<i64>> {
+    let rings = journals_of(layout, started)?.into_iter();
+    let images = rings.filter_map(|ring| JournalImage::open_ring(layout, started, ring).ok()?);
     Ok(images.map(|image| image.header.created).min())
 }
 
@@ -124,9 +134,18 @@ pub(super) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<b
     let storage = layout.storage();
     let path = layout.events(run, writer);
     let is_there = storage.exists(&path);
+    let journals = match logs::started_in(&read_if_there(layout, &path)?) {
+        Some(started) => started.journals.clone(),
+        None => started_of(layout, run, writer)?.0.journals,
+    };
+    let scratch = match journals.map(|folder| Scratch::take_over(&folder, run, writer)).transpose()? {
+        None | Some(Takeover::Gone) => None,
+        Some(Takeover::Taken(scratch)) => Some(scratch),
+        Some(Takeover::Refused) => return Ok(false),
+    };
     let old = if is_there {
         let file = LockFile::open(|| storage.open_write(&path)).map_err(Error::io("open the event log", &path))?;
-        if !file.try_lock(LockKind::Exclusive).map_err(Error::io("lock the event log", &path))? {
+        if !lock(&*file, scratch.as_ref()).map_err(Error::io("lock the event log", &path))? {
             return Ok(false);
         }
         Some(file)
@@ -136,7 +155,7 @@ pub(super) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<b
         }
         None
     };
-    let contents = if is_there { read_log(layout, &path)? } else { LogContents::default() };
+    let contents = read_if_there(layout, &path)?;
     let started = if logs::started_in(&contents).is_none() { Some(started_of(layout, run, writer)?) } else { None };
     if started.is_none() && contents.faults.is_empty() {
         // Somebody else was here since it was examined.
@@ -156,16 +175,24 @@ pub(super) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<b
     }
     storage.rename(&temp, &path).map_err(Error::io("write anew", &path))?;
     sync_folder(storage, &layout.run(run))?;
-    // Both locks are held up to here: of the log that was there, and of the one that took its place.
-    drop((old, new));
+    // The locks are held up to here: of the log that was there, of the one that took its place, and of journals in scratch.
+    drop((old, new, scratch));
     Ok(true)
+}
+
+fn read_if_there(layout: &Layout, path: &Path) -> Result<LogContents> {
+    if layout.storage().exists(path) { read_log(layout, path) } else { Ok(LogContents::default()) }
 }
 
 /// Writes and syncs the new log under a temporary name. It is locked, so that nobody takes it for rubbish.
 fn write_temp(layout: &Layout, temp: &Path, text: &[u8]) -> Result<Box<dyn StorageFile>> {
     let file = layout.storage().create(temp).map_err(Error::io("write anew", temp))?;
     let failed = || Error::io("write anew", temp);
-    file.try_lock(LockKind::Exclusive).map_err(failed())?;
+    if let Err(error) = file.try_lock(LockKind::Exclusive)
+        && !has_no_locks(&error)
+    {
+        return Err(failed()(error));
+    }
     append_all(&*file, text).map_err(failed())?;
     file.sync().map_err(|source| Error::SyncFailed { path: temp.to_owned(), source })?;
     Ok(file)

@@ -9,9 +9,13 @@ use super::{
 };
 use crate::config::EngineConfig;
 use crate::error::{Result, with_causes};
+use crate::event_log::read_log;
+use crate::events::WriterStarted;
 use crate::ids::{RunId, WriterId};
-use crate::layout::Layout;
+use crate::layout::{Layout, journal_in};
+use crate::manifest::Manifest;
 use crate::recovery::{RecoveredWriter, journals_of, recover_writer};
+use crate::scratch;
 use crate::storage::remove_file;
 
 /// What a repair did.
@@ -169,19 +173,27 @@ impl Work<'_> {
             None => return self.lives(run, writer),
         }
         self.recover(run, writer)?;
-        for ring in journals::unreadable(self.layout, run, writer)? {
-            self.set_journal_aside(run, writer, ring)?;
+        let started = Manifest::of(&read_log(self.layout, &path)?, &path)?.started;
+        if started.journals.as_deref().is_some_and(|folder| !scratch::is_of(folder, self.layout, run, writer)) {
+            // This store is a copy: recovery has read the journals, and they belong to the one that it is a copy of.
+            return Ok(());
         }
-        if !journals_of(self.layout, run, writer)?.is_empty() {
+        for ring in journals::unreadable(self.layout, &started)? {
+            self.set_journal_aside(&started, ring)?;
+        }
+        if !journals_of(self.layout, &started)?.is_empty() {
             // Those that can be read and are still there have been left for the sake of the others, or hold what cannot be
             // named. What is in segments goes now.
             self.recover(run, writer)?;
-            for ring in journals_of(self.layout, run, writer)? {
-                self.set_journal_aside(run, writer, ring)?;
+            for ring in journals_of(self.layout, &started)? {
+                self.set_journal_aside(&started, ring)?;
             }
         }
         // An empty folder is left where all journals were set aside.
-        let _ = self.layout.storage().remove_folder(&self.layout.journals(run, writer));
+        match &started.journals {
+            Some(folder) => scratch::remove(folder),
+            None => drop(self.layout.storage().remove_folder(&self.layout.journals(run, writer))),
+        }
         Ok(())
     }
 
@@ -208,9 +220,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn set_journal_aside(&mut self, run: RunId, writer: WriterId, ring: u32) -> Result<()> {
-        let path = self.layout.journal(run, writer, ring);
-        quarantine::set_aside(self.layout, &path)?;
+    fn set_journal_aside(&mut self, started: &WriterStarted, ring: u32) -> Result<()> {
+        let path = journal_in(&started.journal_folder(self.layout), ring);
+        let (run, writer) = (started.run_id, started.writer);
+        quarantine::set_aside_as(self.layout, &path, &self.layout.journal(run, writer, ring))?;
         self.done(path, "set aside: it cannot be read; the loss is told");
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::orphans::{self, KnownRows, Orphan};
+use crate::recovery::{Taken, take_over};
 use crate::storage::{read_exact_at, read_up_to};
 use crate::verify::check_on;
 
@@ -113,9 +114,7 @@ pub(super) fn set_damaged_aside(
     writer: WriterId,
     suspects: &[PathBuf],
 ) -> Result<Option<Vec<Repaired>>> {
-    let path = layout.events(run, writer);
-    let Some((log, contents)) = EventLog::take_over(layout, &path)? else { return Ok(None) };
-    let manifest = Manifest::of(&contents, &path)?;
+    let Some(Taken { log, manifest, .. }) = take_over(layout, run, writer)? else { return Ok(None) };
     let mut repair = SegmentRepair { layout, run, log, manifest, done: Vec::new() };
     for segment in repair.manifest.segments.clone() {
         let path = layout.run(run).join(&segment.file);

@@ -51,6 +51,7 @@ fn started(full: bool) -> WriterStarted {
         command: text("c").unwrap_or_default(),
         git_repo: text("r"),
         git_commit: text("c"),
+        journals: text("j").map(Into::into),
     }
 }
 

@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::ids::{RunId, WriterId};
+use crate::events::WriterStarted;
 use crate::journal::definitions::{self, Definition};
 use crate::journal::header::{
     BLOCK_ENTRY_BYTES, BLOCK_SLOTS, DROPS_OFFSET, HEADER_BYTES, Header, SYNCED_OFFSET, WAITS_OFFSET, u32_at, u64_at,
 };
-use crate::layout::Layout;
+use crate::layout::{Layout, journal_in};
 use crate::ring::{RECORD_BYTES, Record, SlotContent};
 use crate::storage::{Storage, StorageFile, read_up_to};
 
@@ -55,8 +55,9 @@ impl JournalImage {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::NewerFormat`]; [`Error::Damaged`], also when the file is a copy of another ring's journal.
-    pub(crate) fn open_ring(layout: &Layout, run: RunId, writer: WriterId, ring: u32) -> Result<Option<Self>> {
-        let path = layout.journal(run, writer, ring);
+    pub(crate) fn open_ring(layout: &Layout, started: &WriterStarted, ring: u32) -> Result<Option<Self>> {
+        let WriterStarted { run_id: run, writer, .. } = *started;
+        let path = journal_in(&started.journal_folder(layout), ring);
         let image = Self::open(layout.storage(), &path)?;
         if image
             .as_ref()

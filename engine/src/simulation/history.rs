@@ -174,6 +174,7 @@ impl History {
             sync_interval: Duration::from_millis(20),
             seal_deadline: Duration::from_millis(10),
             wait_limit: Duration::ZERO,
+            journal_folder: None,
         };
         Self {
             disk: disk.clone(),
@@ -209,6 +210,7 @@ impl History {
             command: String::new(),
             git_repo: None,
             git_commit: None,
+            journals: None,
         };
         let (layout, config) = (self.layout.clone(), self.config.clone());
         let setup = WriterSetup { layout, config, started, when_full: WhenFull::Fail };

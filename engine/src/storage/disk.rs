@@ -122,7 +122,13 @@ impl Storage for Disk {
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        match File::open(path)?.sync_all() {
+            // Some network file systems have no sync of folders: they keep names durable by themselves, or not at all.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn file_system(&self, path: &Path) -> FileSystem {

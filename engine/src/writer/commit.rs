@@ -7,6 +7,7 @@ use crate::event_log::Durability;
 use crate::events::{Event, FinishState, MetricsCommitted};
 use crate::fail_point;
 use crate::run::{MetricsArtifact, RunStats};
+use crate::scratch;
 use crate::writer::core::{FinishOutcome, WriterCore};
 use crate::writer::ring::Ring;
 use crate::writer::sealing::{NameState, Sealing};
@@ -130,14 +131,23 @@ impl WriterCore {
                 let _ = ring.journal.remove(self.layout.storage());
                 fail_point::reach("finish.journals");
             }
-            let _ =
-                self.layout.storage().remove_folder(&self.layout.journals(self.started.run_id, self.started.writer));
+            self.remove_journal_folder(&sealing);
         }
         sealing.final_totals = Some(self.totals(&sealing, &rings));
         drop(sealing);
         self.drop_rings();
         self.release_log();
         fail_point::reach("finish.end");
+    }
+
+    fn remove_journal_folder(&self, sealing: &Sealing) {
+        let folder = self.started.journal_folder(&self.layout);
+        if self.started.journals.is_none() {
+            let _ = self.layout.storage().remove_folder(&folder);
+        } else if sealing.end_told {
+            // Of a run that does not say that it ended, a missing folder in scratch would count as lost.
+            scratch::remove(&folder);
+        }
     }
 
     fn finish_steps(
@@ -161,6 +171,7 @@ impl WriterCore {
         rings.iter().try_for_each(|ring| self.tell_drops(sealing, ring))?;
         let end = Event::WriterFinished { state, rows: outcome.rows, waits: outcome.waits, drops: outcome.drops };
         self.append(end, Durability::Device)?;
+        sealing.end_told = true;
         fail_point::reach("finish.event");
         outcome.artifacts = registered?;
         Ok(())

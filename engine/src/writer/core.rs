@@ -11,9 +11,10 @@ use crate::event_log::{Durability, EventLog};
 use crate::events::{Event, FinishState, GapEvent, WriterStarted};
 use crate::fork::{self, ProcessMark};
 use crate::journal::{Geometry, Header, JournalFile};
-use crate::layout::Layout;
+use crate::layout::{Layout, journal_in};
 use crate::ring::{GateState, RINGS_MAX};
 use crate::run::MetricsArtifact;
+use crate::scratch::{self, Scratch};
 use crate::storage::{create_folder_unsynced, sync_folder};
 use crate::writer::interner::Interner;
 use crate::writer::logger::{Logger, Metric, Row, WhenFull};
@@ -90,11 +91,7 @@ impl WriterCore {
     /// The same without handing it to the sealer.
     pub(crate) fn start_unattended(setup: WriterSetup, sealer: Option<Arc<Sealer>>) -> Result<Arc<Self>> {
         let WriterSetup { layout, config, started, when_full } = setup;
-        let (run, writer) = (started.run_id, started.writer);
-        let log =
-            EventLog::create(&layout, &layout.events(run, writer), Event::WriterStarted(Box::new(started.clone())))?;
-        // Synced by the sealer, with the first records: a start waits for no device.
-        create_folder_unsynced(layout.storage(), &layout.journals(run, writer))?;
+        let log = Self::start_log(&layout, &started)?;
         Ok(Arc::new(Self {
             tag: u64::from(NEXT_TAG.fetch_add(1, Ordering::Relaxed)) << 32,
             process: ProcessMark::own(),
@@ -111,6 +108,25 @@ impl WriterCore {
             when_full,
             sealer,
         }))
+    }
+
+    /// Creates the event log and the folder of the journals; their names are synced by the sealer, with the first records: a
+    /// start waits for no device.
+    fn start_log(layout: &Layout, started: &WriterStarted) -> Result<EventLog> {
+        let path = layout.events(started.run_id, started.writer);
+        let first = Event::WriterStarted(Box::new(started.clone()));
+        match &started.journals {
+            // Locked before the log has its name: a log whose writer does not hold its lock is never seen.
+            Some(folder) => {
+                let scratch = Scratch::create(layout, folder)?;
+                EventLog::create(layout, &path, first, Some(scratch)).inspect_err(|_| scratch::remove(folder))
+            }
+            None => {
+                let log = EventLog::create(layout, &path, first, None)?;
+                create_folder_unsynced(layout.storage(), &started.journal_folder(layout))?;
+                Ok(log)
+            }
+        }
     }
 
     pub(crate) fn started(&self) -> &WriterStarted {
@@ -203,14 +219,15 @@ impl WriterCore {
 
     /// Has the logger of a ring go on with a new one; `false` when the run was closed meanwhile.
     pub(super) fn replace_ring(&self, old: &Ring) -> Result<bool> {
-        let run = self.started.run_id;
         let mut rings = lock(&self.rings);
         // Under the lock: a run that is being finished has closed the gates of the rings it saw.
         if self.is_closed() {
             return Ok(false);
         }
-        // The folder may have been removed together with the journal.
-        create_folder_unsynced(self.layout.storage(), &self.layout.journals(run, self.started.writer))?;
+        // The folder may have been removed together with the journal. One in scratch carries the lock, and is not made anew.
+        if self.started.journals.is_none() {
+            create_folder_unsynced(self.layout.storage(), &self.started.journal_folder(&self.layout))?;
+        }
         old.move_to(self.add_ring(&mut rings)?);
         let free = std::mem::take(&mut rings.free);
         rings.free = free.into_iter().map(RingPlace::newest).collect();
@@ -241,8 +258,8 @@ impl WriterCore {
         let geometry = Geometry { capacity: self.config.ring_records, definitions_bytes: self.config.definition_bytes };
         let salt = crate::ids::random_u64();
         let header = Header { run, writer, ring: number, geometry, salt, created: wall_nanos() };
-        let ring =
-            Ring::new(JournalFile::create(self.layout.storage(), &self.layout.journal(run, writer, number), header)?);
+        let path = journal_in(&self.started.journal_folder(&self.layout), number);
+        let ring = Ring::new(JournalFile::create(self.layout.storage(), &path, header)?);
         fork::register_gate(&ring.core.gate);
         self.unsynced_names.store(true, Ordering::Release);
         Ok(ring)
@@ -298,8 +315,12 @@ impl WriterCore {
     pub(super) fn sync_names(&self) -> Result<()> {
         if self.unsynced_names.swap(false, Ordering::AcqRel) {
             let run = self.started.run_id;
-            let folders = [self.layout.journals(run, self.started.writer), self.layout.run(run), self.layout.runs()];
-            if let Err(error) = folders.iter().try_for_each(|folder| sync_folder(self.layout.storage(), folder)) {
+            let journals = self.started.journal_folder(&self.layout);
+            let (of_run, all) = (self.layout.run(run), self.layout.runs());
+            let in_scratch = self.started.journals.is_some();
+            let above = scratch::folders_above(&journals).take(if in_scratch { usize::MAX } else { 1 });
+            let mut folders = above.chain([&*of_run, &*all]);
+            if let Err(error) = folders.try_for_each(|folder| sync_folder(self.layout.storage(), folder)) {
                 self.unsynced_names.store(true, Ordering::Release);
                 return Err(error);
             }

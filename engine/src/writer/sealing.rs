@@ -47,6 +47,8 @@ pub(crate) struct Sealing {
     pub(super) syncs: u64,
     /// `finish` has said in the event log how the run ended; from here on the last logger to go may settle it.
     pub(super) ended: bool,
+    /// The event log says how the run ended.
+    pub(super) end_told: bool,
     /// Records logged, waits and drops, once the rings are gone.
     pub(super) final_totals: Option<(u64, u64, u64)>,
     /// Kinds of trouble that were told on stderr already.
@@ -109,6 +111,7 @@ impl Sealing {
             segments: 0,
             syncs: 0,
             ended: false,
+            end_told: false,
             final_totals: None,
             told: Vec::new(),
             quiet,
@@ -261,7 +264,7 @@ impl WriterCore {
         if reached() && !sealing.keep_journal {
             return Ok(());
         }
-        let path = self.layout.journals(self.started.run_id, self.started.writer);
+        let path = self.started.journal_folder(&self.layout);
         Err(Error::SyncFailed { path, source: std::io::Error::other("an earlier or this sync failed") })
     }
 

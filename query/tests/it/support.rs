@@ -92,6 +92,7 @@ impl Fixture {
                 version: "0.1.0".to_owned(),
                 waits: 2,
                 drops: 0,
+                journal_folder: None,
             }],
         });
         run_id
