@@ -8,12 +8,13 @@
 use crate::batch::Batcher;
 use crate::error::{Error, Result};
 use crate::event_log::read_log;
-use crate::host::is_alive;
+use crate::events::GapEvent;
+use crate::host::{is_alive, went_down};
 use crate::ids::{RunId, WriterId};
 use crate::journal::{Definition, JournalImage, Scan};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
-use crate::recovery::journals_of;
+use crate::recovery::{journals_of, losses, undefined, unreadable};
 use crate::snapshot::LiveRows;
 
 /// Most times the journals are read again because segments were committed meanwhile.
@@ -24,6 +25,8 @@ pub(crate) struct LiveWriter {
     pub manifest: Manifest,
     pub alive: bool,
     pub rows: Vec<LiveRows>,
+    /// What a dead writer lost, as its journals show; recovery will say so in its event log.
+    pub gaps: Vec<GapEvent>,
 }
 
 /// Reads a writer that has not finished.
@@ -32,13 +35,14 @@ pub(crate) fn read_writer(layout: &Layout, run: RunId, writer: WriterId) -> Resu
     let mut manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
     let alive = is_alive(layout, &manifest.started.process, &path)?;
     for _ in 0..READS_MAX {
-        let scans = scan_journals(layout, &manifest, alive)?;
+        let (scans, mut gaps) = scan_journals(layout, &manifest, alive)?;
         let after = Manifest::of(&read_log(layout, &path)?, &path)?;
         let moved = after.watermarks != manifest.watermarks;
         manifest = after;
         if !moved {
-            let rows = to_rows(&manifest, scans)?;
-            return Ok(LiveWriter { manifest, alive, rows });
+            let rows = to_rows(&manifest, scans, &mut gaps)?;
+            gaps.retain(|gap| !alive && !manifest.gaps.contains(gap));
+            return Ok(LiveWriter { manifest, alive, rows, gaps });
         }
     }
     Err(Error::CommittedTooFast { run })
@@ -50,27 +54,32 @@ struct RingScan {
     scan: Scan,
 }
 
-fn scan_journals(layout: &Layout, manifest: &Manifest, alive: bool) -> Result<Vec<RingScan>> {
+fn scan_journals(layout: &Layout, manifest: &Manifest, alive: bool) -> Result<(Vec<RingScan>, Vec<GapEvent>)> {
     let (run, writer) = (manifest.started.run_id, manifest.started.writer);
-    let mut scans = Vec::new();
+    let (mut scans, mut gaps) = (Vec::new(), Vec::new());
+    let machine_down = went_down(&manifest.started.process) && manifest.finished.is_none();
     for ring in journals_of(layout, run, writer)? {
         let mut image = match JournalImage::open_ring(layout, run, writer, ring) {
             Ok(Some(image)) => image,
             Ok(None) => continue,
-            // Recovery and `verify` tell of a damaged journal; it does not keep the other rows from being asked.
-            Err(error) if error.is_corruption() => continue,
+            // A journal that cannot be read does not keep the other rows from being asked.
+            Err(error) if error.is_corruption() || matches!(error, Error::NewerFormat { .. }) => {
+                gaps.push(unreadable(ring, &error));
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let from = manifest.watermark(ring);
         let scan = if alive { image.scan_live(from)? } else { image.scan_dead(from)? };
         // Definitions are written before the records that use them; read after the records, they cover all of them.
         image.read_definitions()?;
+        gaps.extend(losses(ring, &image, &scan, machine_down));
         scans.push(RingScan { ring, definitions: image.definitions, scan });
     }
-    Ok(scans)
+    Ok((scans, gaps))
 }
 
-fn to_rows(manifest: &Manifest, scans: Vec<RingScan>) -> Result<Vec<LiveRows>> {
+fn to_rows(manifest: &Manifest, scans: Vec<RingScan>, gaps: &mut Vec<GapEvent>) -> Result<Vec<LiveRows>> {
     let (run, writer) = (manifest.started.run_id, manifest.started.writer);
     let longest = scans.iter().map(|scan| &scan.definitions).max_by_key(|definitions| definitions.len());
     let definitions = longest.cloned().unwrap_or_default();
@@ -80,6 +89,7 @@ fn to_rows(manifest: &Manifest, scans: Vec<RingScan>) -> Result<Vec<LiveRows>> {
             batcher.push(*ring, *index, record);
         }
     }
+    gaps.extend(undefined(batcher.undefined()));
     let live = batcher.finish(&definitions).into_iter().map(|rows| {
         let batch = rows.to_batch(run, writer)?;
         Ok(LiveRows { run_id: run, writer, metrics_name: rows.metrics_name, batch, metrics: rows.metrics })

@@ -12,7 +12,7 @@ use crate::claim::Claim;
 use crate::clock::wall_nanos;
 use crate::config::EngineConfig;
 use crate::doctor;
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT, MetricStats, WriterStarted};
 use crate::fail_point;
@@ -20,12 +20,13 @@ use crate::fork::ProcessMark;
 use crate::git;
 use crate::host::{current_process, is_alive};
 use crate::ids::{RunId, WriterId, random_u64};
+use crate::index;
 use crate::layout::{Layout, TEMP_PREFIX};
 use crate::live::{LiveWriter, read_writer};
 use crate::manifest::Manifest;
 use crate::names::{NameKind, check_name};
 use crate::objects;
-use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_writer};
+use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_dead, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
 use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow};
 use crate::storage::{Disk, sync_folder};
@@ -117,13 +118,14 @@ impl Store {
         config.check()?;
         let layout = Layout::new(absolute(path.as_ref())?);
         prepare_folder(&layout, access)?;
-        let mut catalog = open_catalog(&layout, access)?;
+        let mut catalog = index::open(&layout, access)?;
         let mut recovery = RecoveryReport::default();
         if access != Access::Read {
-            recovery = recover_dead(&layout, &config, &catalog.snapshot(&layout)?.runs()?)?;
+            let recover = |catalog: &mut Catalog| recover_dead(&layout, &config, &catalog.snapshot(&layout)?);
+            recovery = index::with(&mut catalog, &layout, access, recover)?;
             objects::remove_abandoned(&layout);
             if !recovery.writers.is_empty() {
-                catalog.refresh(&layout)?;
+                index::with(&mut catalog, &layout, access, |catalog| catalog.refresh(&layout))?;
             }
         }
         let catalog = Arc::new(Mutex::new(catalog));
@@ -217,7 +219,7 @@ impl Store {
     /// The catalog; in a forked child one of its own, because a thread of the parent may have been at work in this one.
     fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
         if self.inner.process.is_foreign() {
-            return work(&mut open_catalog(&self.inner.layout, self.inner.access)?);
+            return work(&mut index::open(&self.inner.layout, self.inner.access)?);
         }
         work(&mut self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -234,11 +236,24 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`], [`Error::Io`], [`Error::NewerFormat`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let catalog = self.with_catalog(|catalog| {
-            catalog.refresh(&self.inner.layout)?;
-            catalog.snapshot(&self.inner.layout)
-        })?;
-        Snapshot::read(&self.inner.layout, catalog)
+        let Inner { layout, access, .. } = &*self.inner;
+        let read = || {
+            let catalog = self.with_catalog(|catalog| {
+                catalog.refresh(layout)?;
+                catalog.snapshot(layout)
+            })?;
+            Snapshot::read(layout, catalog)
+        };
+        match read() {
+            Err(error) if index::is_damaged(layout, &error) => {
+                self.with_catalog(|catalog| {
+                    *catalog = index::open_anew(layout, *access, &error)?;
+                    Ok(())
+                })?;
+                read()
+            }
+            other => other,
+        }
     }
 
     /// The run that `text` names: a run id, the beginning of one that fits a single run, or the name of a single run.
@@ -289,12 +304,14 @@ impl Store {
                 hint: "the run logged nothing under it",
             });
         }
-        self.with_catalog(|catalog| catalog.refresh(layout))?;
+        self.with_catalog(|catalog| {
+            index::with(catalog, layout, self.inner.access, |catalog| catalog.refresh(layout))
+        })?;
         Ok(artifacts)
     }
 
     /// Reads every segment and object and compares its BLAKE3 with the registered one, and computes the identity of
-    /// every metrics artifact anew. `progress` is told how many of how many files are done.
+    /// every metrics artifact anew; compares the catalog with what the event logs say. `progress` is told how many of how many files are done.
     ///
     /// # Errors
     /// [`Error::Io`] when a folder cannot be listed; what is damaged is in the report.
@@ -363,18 +380,21 @@ pub(crate) fn write_marker(layout: &Layout) -> std::io::Result<()> {
 
 pub(crate) fn check_marker(layout: &Layout) -> Result<()> {
     let path = layout.marker();
-    let text = match std::fs::read_to_string(&path) {
+    let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
-    let format = serde_json::from_str::<serde_json::Value>(&text)
+    let format = serde_json::from_slice::<serde_json::Value>(&text)
         .ok()
         .and_then(|marker| u32::try_from(marker.get("format")?.as_u64()?).ok());
     match format {
         Some(found) if found > STORE_FORMAT => Err(Error::NewerFormat { path, found, supported: STORE_FORMAT }),
         Some(_) => Ok(()),
-        None => Err(Error::Damaged { path, fault: "it does not say which format the store has".to_owned() }),
+        None => {
+            let fault = "it does not say which format the store has; `stepwell doctor --repair` writes it anew";
+            Err(Error::Damaged { path, fault: fault.to_owned() })
+        }
     }
 }
 
@@ -385,12 +405,6 @@ fn read_only_or(layout: &Layout, error: std::io::Error) -> Error {
         }
         _ => Error::io("create the store", layout.root())(error),
     }
-}
-
-fn open_catalog(layout: &Layout, access: Access) -> Result<Catalog> {
-    let mut catalog = if access == Access::Read { Catalog::open_read_only(layout)? } else { Catalog::open(layout)? };
-    catalog.refresh(layout)?;
-    Ok(catalog)
 }
 
 fn check_options(options: &RunOptions) -> Result<()> {
@@ -415,7 +429,8 @@ fn existing_writers(layout: &Layout, run: RunId) -> Result<Vec<WriterStarted>> {
     for writer in writers_of(layout, run)? {
         let path = layout.events(run, writer);
         // Another rank may be writing its first line right now; it says nothing new then.
-        started.extend(Manifest::of(&read_log(layout, &path)?, &path).ok().map(|manifest| manifest.started));
+        let manifest = Manifest::of(&read_log(layout, &path)?, &path).ok().filter(|manifest| !manifest.is_anonymous);
+        started.extend(manifest.map(|manifest| manifest.started));
     }
     Ok(started)
 }
@@ -429,49 +444,28 @@ pub(crate) fn list_runs(layout: &Layout) -> Result<Vec<RunId>> {
     Ok(runs)
 }
 
-/// Recovers the writers that have not finished and are gone, and what a writer that did finish left in a journal.
-fn recover_dead(layout: &Layout, config: &EngineConfig, runs: &[RunInfo]) -> Result<RecoveryReport> {
-    let mut report = RecoveryReport::default();
-    for run in runs {
-        for writer in &run.writers {
-            let unfinished = writer.state == RunState::Running;
-            if !unfinished && !layout.storage().exists(&layout.journals(run.run_id, writer.writer)) {
-                continue;
-            }
-            let path = layout.events(run.run_id, writer.writer);
-            let recovered = match is_alive(layout, &writer.process, &path) {
-                Ok(true) => Ok(None),
-                Ok(false) => recover_writer(layout, config, run.run_id, writer.writer),
-                Err(error) => Err(error),
-            };
-            match recovered {
-                Ok(Some(recovered)) => report.writers.push(recovered),
-                Ok(None) => {}
-                Err(error) => report.failures.push((run.run_id, writer.writer, with_causes(&error))),
-            }
-        }
-    }
-    Ok(report)
-}
-
 /// What a store holds at one moment. Rows are in a segment or live, never both.
 pub struct Snapshot {
     layout: Layout,
     runs: Vec<RunInfo>,
     segments: Vec<SegmentInfo>,
     live: Vec<LiveRows>,
+    /// Losses that the journals of dead writers show and no event tells of yet.
+    gaps: Vec<GapInfo>,
     catalog: CatalogSnapshot,
 }
 
 impl Snapshot {
     fn read(layout: &Layout, catalog: CatalogSnapshot) -> Result<Self> {
         let mut runs = catalog.runs()?;
-        let mut live = Vec::new();
+        let (mut live, mut gaps) = (Vec::new(), Vec::new());
         let mut open: HashMap<(RunId, WriterId), Manifest> = HashMap::new();
         for run in &mut runs {
             let mut last_record = None;
             for writer in run.writers.iter_mut().filter(|writer| writer.state == RunState::Running) {
-                let LiveWriter { manifest, alive, rows } = read_writer(layout, run.run_id, writer.writer)?;
+                let (run_id, id, time) = (run.run_id, writer.writer, writer.last_event);
+                let LiveWriter { manifest, alive, rows, gaps: lost } = read_writer(layout, run_id, id)?;
+                gaps.extend(lost.into_iter().map(|gap| GapInfo { run_id, writer: id, time, gap }));
                 let times =
                     rows.iter().flat_map(|part| &part.metrics).map(|stats| stats.last.time.saturating_mul(1000));
                 last_record = last_record.max(times.max());
@@ -495,7 +489,7 @@ impl Snapshot {
         segments.retain(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
         segments.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
         segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
-        Ok(Self { layout: layout.clone(), runs, segments, live, catalog })
+        Ok(Self { layout: layout.clone(), runs, segments, live, gaps, catalog })
     }
 
     /// All runs, ordered by start time, then id.
@@ -554,12 +548,16 @@ impl Snapshot {
         self.catalog.lineage()
     }
 
-    /// All losses that were told, ordered by run, writer and time.
+    /// All losses that were told, and those that the journals of dead writers show before recovery tells of them; ordered by
+    /// run, writer and time.
     ///
     /// # Errors
     /// [`Error::Catalog`].
     pub fn gaps(&self) -> Result<Vec<GapInfo>> {
-        self.catalog.gaps()
+        let mut gaps = self.catalog.gaps()?;
+        gaps.extend(self.gaps.iter().cloned());
+        gaps.sort_by_key(|gap| (gap.run_id, gap.writer, gap.time));
+        Ok(gaps)
     }
 
     /// Where the files of the store lie.

@@ -7,19 +7,18 @@ use crate::catalog::Catalog;
 use crate::clock::wall_nanos;
 use crate::error::{Error, Result};
 use crate::event_log::{LOG_BYTES_MAX, LogContents, read_log, writers_of};
-use crate::events::{EVENT_FORMAT, Event, EventLine, GapEvent, GapKind, ProcessInfo, WriterStarted};
+use crate::events::{Event, EventLine, GapEvent, GapKind, WriterStarted};
 use crate::fork::LockFile;
 use crate::ids::{RunId, WriterId};
 use crate::journal::JournalImage;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
+use crate::manifest::{UNKNOWN, unknown_writer};
 use crate::recovery::journals_of;
 use crate::segment::writer_of;
 use crate::snapshot::{RunInfo, WriterInfo};
 use crate::storage::{LockKind, StorageFile, append_all, list_if_there, read_file, sync_folder};
 use crate::verify::check_on;
 
-/// Stands for a pipeline, stage or host that nothing tells.
-const UNKNOWN: &str = "(unknown)";
 /// Ending of the name that a damaged log is kept under; such files are not read.
 const KEPT_SUFFIX: &str = ".damaged";
 /// Between the prefix of temporary files and the name of the log.
@@ -35,20 +34,7 @@ pub(super) fn started_of(layout: &Layout, run: RunId, writer: WriterId) -> Resul
         Some(created) => (created, "from the header of a journal"),
         None => (0, "from the name of its file alone"),
     };
-    let mut started = WriterStarted {
-        format: EVENT_FORMAT,
-        run_id: run,
-        writer,
-        pipeline: UNKNOWN.to_owned(),
-        stage: UNKNOWN.to_owned(),
-        name: None,
-        started: created,
-        process: ProcessInfo { host: UNKNOWN.to_owned(), boot_id: String::new(), pid: 0, pid_start: 0 },
-        version: String::new(),
-        command: String::new(),
-        git_repo: None,
-        git_commit: None,
-    };
+    let mut started = WriterStarted { started: created, ..unknown_writer(run, writer) };
     if let Some(other) = in_other_logs(layout, run, writer)? {
         (started.pipeline, started.stage, started.name) = (other.pipeline, other.stage, other.name);
         source = "from another writer of the run";
@@ -120,7 +106,7 @@ pub(super) fn is_temporary(name: &str) -> bool {
 
 /// Writes the event log of a dead writer anew: its first event, the lines that are sound, as they are, and what was lost.
 /// What was there is kept beside it. `false` when the writer lives.
-pub(super) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<bool> {
+pub(crate) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<bool> {
     let storage = layout.storage();
     let path = layout.events(run, writer);
     let is_there = storage.exists(&path);

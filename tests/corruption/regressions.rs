@@ -1,0 +1,129 @@
+//! Defects that the campaign found, each with its story.
+
+use std::sync::OnceLock;
+
+use stepwell_engine::{Access, RunState, Store};
+use stepwell_tests::damage::judge::judge;
+use stepwell_tests::damage::look::{Look, look};
+use stepwell_tests::damage::samples::quiet_config;
+use stepwell_tests::damage::strata::{Change, Stratum};
+use stepwell_tests::memory_folder;
+use stepwell_tests::random::Random;
+use stepwell_tests::tally::Tally;
+
+use crate::kinds;
+
+fn stratum(name: &str) -> &'static Stratum {
+    static STRATA: OnceLock<Vec<Stratum>> = OnceLock::new();
+    let strata = STRATA.get_or_init(|| kinds::all(memory_folder().path(), &mut Random::new(1)));
+    strata.iter().find(|stratum| stratum.name == name).expect("a stratum")
+}
+
+/// The engine does right by each of the changes; returns what became of the records.
+fn assert_right(name: &str, changes: impl IntoIterator<Item = Change>) -> Tally {
+    let (folder, stratum) = (memory_folder(), stratum(name));
+    let mut tally = Tally::default();
+    for change in changes {
+        let verdict = judge(stratum, &change, &folder.path().join("store")).expect("a case");
+        assert!(verdict.faults.is_empty(), "{change:?}: {:?}", verdict.faults);
+        tally.add(&verdict.tally);
+    }
+    assert_eq!((tally.lost_beyond, tally.invented), (0, 0));
+    tally
+}
+
+/// A journal that was shorter than its header says was refused whole: one byte cut off cost all 3,500 records of the ring
+/// that were in no segment.
+#[test]
+fn a_cut_journal_keeps_the_records_that_are_left_of_it() {
+    let length = stratum("journal tail, cut").sound().len();
+    assert_eq!(assert_right("journal tail, cut", [Change::Cut(length - 1)]).lost_within, 1);
+    assert_eq!(assert_right("journal tail, cut", [Change::Cut(length - 33)]).lost_within, 2);
+}
+
+/// Whoever opened a store for reading was not told of damage in the journal of a dead writer: a record was missing, and
+/// neither `gaps` nor `verify` said so.
+#[test]
+fn damage_in_a_journal_is_told_to_readers() {
+    let stratum = stratum("journal tail, bytes");
+    assert_eq!(assert_right("journal tail, bytes", [stratum.case(100)]).lost_within, 1);
+}
+
+/// Opening a store panicked inside the Parquet reader when a committed segment of a dead writer was damaged, because
+/// recovery read it without comparing its BLAKE3; and where the damage could be decoded, the identity of damaged rows was
+/// registered.
+#[test]
+fn a_damaged_segment_of_a_dead_writer_is_told_and_does_not_end_the_process() {
+    let stratum = stratum("segment of a dead writer, bytes");
+    assert_right(
+        "segment of a dead writer, bytes",
+        (2768..stratum.cases()).step_by(203).map(|case| stratum.case(case)),
+    );
+}
+
+/// When the first line of one event log was damaged, no run of the store could be read; and the journal of its writer was
+/// recovered by nobody.
+#[test]
+fn a_writer_whose_first_event_is_damaged_is_recovered_all_the_same() {
+    let tally = assert_right("event log of a dead writer, bytes", [Change::Set(20, b"x".to_vec())]);
+    assert_eq!(tally.kept, tally.acknowledged);
+}
+
+/// An event log that a power cut left empty: its run was in no list, and its journal and segments were read by nobody.
+#[test]
+fn a_writer_whose_event_log_is_empty_is_recovered_all_the_same() {
+    let tally = assert_right("event log of a dead writer, cut", [Change::Cut(0)]);
+    assert_eq!(tally.kept, tally.acknowledged);
+}
+
+/// A damaged version number in the header of one journal was taken for a newer format before the checksum was looked at,
+/// and kept the whole store from being read.
+#[test]
+fn a_damaged_version_in_a_journal_does_not_hide_the_store() {
+    assert_right("journal header, bytes", [Change::Set(8, vec![77])]);
+}
+
+/// A damaged catalog kept the store from being opened, also by `stepwell reindex`, which the error asked for.
+#[test]
+fn a_damaged_catalog_is_built_anew_by_whoever_opens_the_store_for_logging() {
+    let stratum = stratum("catalog");
+    let folder = memory_folder();
+    let root = folder.path().join("store");
+    for change in [Change::Cut(5000), Change::Whole(b"this is no database\n".to_vec())] {
+        stratum.sample.image.write(&root).expect("the store");
+        change.apply(&root.join("catalog.db"), stratum.sound()).expect("damage");
+        let store = Store::open_with(&root, Access::Write, quiet_config(4096)).expect("opened");
+        assert_eq!(store.snapshot().expect("snapshot").runs().len(), 3);
+    }
+    assert_right("catalog", [Change::Cut(5000)]);
+}
+
+/// SQLite has no checksums. A flipped bit in the name of a run was shown as it was, and `verify` found nothing.
+#[test]
+fn a_catalog_that_is_not_what_the_logs_say_is_told_by_verify() {
+    let stratum = stratum("catalog");
+    let sound = stratum.sound();
+    let at = sound.windows(5).rposition(|window| window == b"run 1").expect("the name of a run");
+    assert_right("catalog", [Change::Set(at, b"fun 1".to_vec())]);
+}
+
+/// The line that names the segments of a finished run was damaged. Once the catalog was built anew, its rows were in no
+/// table, and nobody took the segments up, because the run was finished.
+#[test]
+fn segments_of_a_finished_run_are_taken_up_when_their_event_is_damaged() {
+    let stratum = stratum("event log, bytes");
+    let log = String::from_utf8_lossy(stratum.sound()).into_owned();
+    let at = log.find("\"event\":\"segments\"").expect("the event");
+    let folder = memory_folder();
+    let root = folder.path().join("store");
+    stratum.sample.image.write(&root).expect("the store");
+    let path = root.join(&stratum.sample.image.files[stratum.file].path);
+    Change::Set(at, b"x".to_vec()).apply(&path, stratum.sound()).expect("damage");
+    std::fs::remove_file(root.join("catalog.db")).expect("no catalog");
+    let Look::Seen(view) = look(&root, Access::Write, &stratum.sample.runs) else { panic!("refused") };
+    let rows: usize = view.parts.iter().map(|part| part.rows.len()).sum();
+    assert_eq!(rows, stratum.sample.records.len());
+    assert!(view.is_told());
+    let store = Store::open_with(&root, Access::Read, quiet_config(4096)).expect("opened");
+    assert!(store.snapshot().expect("snapshot").runs().iter().all(|run| run.state == RunState::Finished));
+}
