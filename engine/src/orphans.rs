@@ -162,13 +162,23 @@ impl KnownRows {
         orphan.indices.iter().map(count).sum()
     }
 
+    /// Whether all rows of an orphan are known.
+    pub(crate) fn has_all(&self, orphan: &OrphanRows) -> bool {
+        self.count(orphan) == orphan.record.rows
+    }
+
     /// Adds the rows of an orphan that is taken up.
     pub(crate) fn add(&mut self, orphan: &OrphanRows) {
         for (ring, indices) in &orphan.indices {
-            let known = self.indices.entry(*ring).or_default();
-            known.extend(indices);
-            known.sort_unstable();
+            self.add_indices(*ring, indices.iter().copied());
         }
+    }
+
+    /// Adds records of a ring.
+    pub(crate) fn add_indices(&mut self, ring: u32, indices: impl Iterator<Item = u64>) {
+        let known = self.indices.entry(ring).or_default();
+        known.extend(indices);
+        known.sort_unstable();
     }
 }
 

@@ -1,8 +1,10 @@
 //! Defects that the campaign found, each with its story.
 
+use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
-use stepwell_engine::{Access, RunState, Store};
+use stepwell_engine::{Access, RunState, Store, doctor};
 use stepwell_tests::damage::judge::judge;
 use stepwell_tests::damage::look::{Look, look};
 use stepwell_tests::damage::samples::quiet_config;
@@ -92,8 +94,12 @@ fn a_damaged_catalog_is_built_anew_by_whoever_opens_the_store_for_logging() {
     for change in [Change::Cut(5000), Change::Whole(b"this is no database\n".to_vec())] {
         stratum.sample.image.write(&root).expect("the store");
         change.apply(&root.join("catalog.db"), stratum.sound()).expect("damage");
-        let store = Store::open_with(&root, Access::Write, quiet_config(4096)).expect("opened");
-        assert_eq!(store.snapshot().expect("snapshot").runs().len(), 3);
+        let damaged = std::fs::read(root.join("catalog.db")).expect("the damaged catalog");
+        for access in [Access::Read, Access::Write] {
+            let store = Store::open_with(&root, access, quiet_config(4096)).expect("opened");
+            assert_eq!(store.snapshot().expect("snapshot").runs().len(), 3);
+        }
+        assert_eq!(std::fs::read(root.join("quarantine/catalog.db")).expect("a copy"), damaged);
     }
     assert_right("catalog", [Change::Cut(5000)]);
 }
@@ -126,4 +132,97 @@ fn segments_of_a_finished_run_are_taken_up_when_their_event_is_damaged() {
     assert!(view.is_told());
     let store = Store::open_with(&root, Access::Read, quiet_config(4096)).expect("opened");
     assert!(store.snapshot().expect("snapshot").runs().iter().all(|run| run.state == RunState::Finished));
+}
+
+/// The event log of a run that had finished long ago was taken for one that nothing is added to: what recovery took up
+/// after a line was damaged, and what `doctor --repair` said of a damaged segment, was not seen.
+#[test]
+fn what_is_added_to_the_log_of_a_closed_run_is_seen() {
+    let (log, segment) = (stratum("event log, bytes"), stratum("segment, bytes"));
+    let folder = memory_folder();
+    let root = folder.path().join("store");
+    log.sample.image.write(&root).expect("the store");
+    let log_path = root.join(&log.sample.image.files[log.file].path);
+    let at = String::from_utf8_lossy(log.sound()).find("\"event\":\"segments\"").expect("the event");
+    Change::Set(at, b"x".to_vec()).apply(&log_path, log.sound()).expect("damage");
+    let segment_path = root.join(&segment.sample.image.files[segment.file].path);
+    segment.case(3000).apply(&segment_path, segment.sound()).expect("damage");
+    std::fs::remove_file(root.join("catalog.db")).expect("no catalog");
+    for run in &log.sample.runs {
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        let folder = std::fs::File::open(root.join("runs").join(run.to_string())).expect("the run");
+        folder.set_modified(old).expect("an old folder");
+    }
+    drop(Store::open_with(&root, Access::Read, quiet_config(4096)).expect("opened"));
+    let store = Store::open_with(&root, Access::Write, quiet_config(4096)).expect("opened");
+    let rows = |store: &Store| -> u64 {
+        store.snapshot().expect("snapshot").segments().iter().map(|segment| segment.rows).sum()
+    };
+    assert_eq!(rows(&store), log.sample.records.len() as u64);
+    let report = doctor::repair(&root, None, &quiet_config(4096), &mut |_, _| {}).expect("repaired");
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(rows(&store), (log.sample.records.len() - segment.own.len()) as u64);
+    assert!(doctor::examine(&root, None, &mut |_, _| {}).expect("examined").is_healthy());
+}
+
+/// Records whose metric no journal defines any more were told, and their journal was deleted; kept by one recovery, it was
+/// deleted by the next, which began above them.
+#[test]
+fn a_journal_with_records_that_cannot_be_named_is_kept() {
+    let stratum = stratum("event log of a dead writer, bytes");
+    let (image, run) = (&stratum.sample.image, stratum.sample.runs[0]);
+    let folder = memory_folder();
+    let root = folder.path().join("store");
+    image.write(&root).expect("the store");
+    let journal = &image.files[image.only(".journal")];
+    // The first of three definitions.
+    Change::Set(8192 + 9, b"x".to_vec()).apply(&root.join(&journal.path), &journal.bytes).expect("damage");
+    for _ in 0..3 {
+        let store = Store::open_with(&root, Access::Write, quiet_config(4096)).expect("opened");
+        let gaps = store.snapshot().expect("snapshot").gaps().expect("gaps");
+        let told: Vec<_> = gaps.iter().map(|told| (told.run_id, told.gap.kind.as_str(), told.gap.records)).collect();
+        assert_eq!(told, [(run, "undefined_metric", 35)]);
+        assert!(root.join(&journal.path).exists(), "the journal is the only place of the records");
+    }
+    doctor::repair(&root, None, &quiet_config(4096), &mut |_, _| {}).expect("repaired");
+    assert!(!root.join(&journal.path).exists());
+    let kept = Path::new("quarantine").join(&journal.path);
+    assert_eq!(std::fs::read(root.join(kept)).expect("set aside")[12288..], journal.bytes[12288..]);
+}
+
+/// A marker that was not UTF-8 was an error of the file system, and a damaged one left the user without a remedy.
+#[test]
+fn a_damaged_marker_names_its_remedy() {
+    let stratum = stratum("marker, bytes");
+    let folder = memory_folder();
+    let root = folder.path().join("store");
+    stratum.sample.image.write(&root).expect("the store");
+    std::fs::write(root.join("stepwell.json"), [0xff, 0xfe]).expect("damage");
+    let Look::Refused(error) = look(&root, Access::Write, &stratum.sample.runs) else { panic!("opened") };
+    assert!(error.is_corruption() && error.to_string().contains("stepwell doctor --repair"), "{error}");
+    let report = doctor::repair(&root, None, &quiet_config(4096), &mut |_, _| {}).expect("repaired");
+    assert!(report.is_complete(), "{report:?}");
+    assert!(matches!(look(&root, Access::Write, &stratum.sample.runs), Look::Seen(_)));
+}
+
+/// A writer whose first event was damaged was recovered as one of an unknown pipeline, although the footer of its segment
+/// says who it was; and the segments that recovery wrote said "(unknown)" in their footers from then on.
+#[test]
+fn the_first_event_of_a_damaged_log_is_found_in_a_segment() {
+    let stratum = stratum("event log of a dead writer, bytes");
+    let folder = memory_folder();
+    let root = folder.path().join("store");
+    stratum.sample.image.write(&root).expect("the store");
+    let path = root.join(&stratum.sample.image.files[stratum.file].path);
+    for change in [Change::Set(20, b"x".to_vec()), Change::Cut(0)] {
+        stratum.sample.image.write(&root).expect("the store");
+        std::fs::remove_file(root.join("catalog.db")).expect("no catalog");
+        change.apply(&path, stratum.sound()).expect("damage");
+        let store = Store::open_with(&root, Access::Write, quiet_config(4096)).expect("opened");
+        let snapshot = store.snapshot().expect("snapshot");
+        let run = &snapshot.runs()[0];
+        assert_eq!((run.pipeline.as_str(), run.stage.as_str(), run.state), ("digits", "train", RunState::Died));
+        let gaps = snapshot.gaps().expect("gaps");
+        assert!(gaps.iter().any(|told| told.gap.detail.contains("who the writer was is lost")), "{gaps:?}");
+    }
 }

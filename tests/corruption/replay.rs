@@ -1,6 +1,6 @@
 //! What the fuzz targets have kept: the corpus, every input that once found a defect, and random changes to them.
 //!
-//! `STEPWELL_MUTATIONS` sets the number of changed inputs per target (500 by default); `make fuzz` has libFuzzer look for
+//! `STEPWELL_MUTATIONS` sets the number of changed inputs per target (200 by default); `make fuzz` has libFuzzer look for
 //! more.
 
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn replay(target: &str) {
         run(input);
     }
     let mut random = Random::new(seed(target));
-    let count = number("STEPWELL_MUTATIONS", 500);
+    let count = number("STEPWELL_MUTATIONS", 200);
     for mutation in 0..count {
         let input = mutate(&corpus, &mut random);
         let outcome = std::panic::catch_unwind(|| run(&input));

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use stepwell_engine::catalog::Catalog;
 use stepwell_engine::layout::Layout;
-use stepwell_engine::{Access, Error};
+use stepwell_engine::{Access, Error, doctor};
 
 use crate::damage::look::{Look, View, look, message};
-use crate::damage::samples::Row;
+use crate::damage::samples::{Row, quiet_config};
 use crate::damage::strata::{Change, Role, Stratum};
 use crate::tally::Tally;
 
@@ -89,7 +89,7 @@ impl Case<'_> {
     }
 
     /// One damaged file of a run must not keep the others from being read. Without its marker, a folder may be anything; and
-    /// a catalog that cannot be read may be refused by whoever may not write a new one.
+    /// a catalog may look like one of a newer version, or like a database of another application.
     fn judge_refusal(&mut self, what: &str, error: &Error) {
         let text = message(error);
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -97,8 +97,11 @@ impl Case<'_> {
             self.fault(&format!("opened for {what}, the store is refused without the damaged file's name"), text);
             return;
         }
-        let says_how = text.contains("reindex") || text.contains("deleted") || text.contains("newer Stepwell");
-        let may_be_refused = name == "stepwell.json" || self.stratum.role == Role::Catalog && says_how;
+        let is_newer = text.contains("newer Stepwell") || text.contains("format version");
+        let may_be_refused = match self.stratum.role {
+            Role::Catalog => is_newer || text.contains("another application"),
+            _ => name == "stepwell.json" && (is_newer || text.contains("stepwell doctor --repair")),
+        };
         if !may_be_refused {
             self.fault(&format!("opened for {what}, the whole store is refused"), text);
         }
@@ -112,7 +115,7 @@ impl Case<'_> {
         view.verify().is_ok() && view.is_told()
     }
 
-    /// Does what the error says: builds the catalog anew, or removes it; writes the marker anew.
+    /// Does what the error says: builds the catalog anew, or removes it; has the doctor write the marker anew.
     fn repair(&mut self) -> Option<View> {
         let layout = Layout::new(self.root);
         if self.stratum.role == Role::Catalog {
@@ -122,7 +125,11 @@ impl Case<'_> {
                 }
             }
         } else {
-            std::fs::write(self.path, self.stratum.sound()).ok()?;
+            let repaired = doctor::repair(self.root, None, &quiet_config(4096), &mut |_, _| {});
+            if !repaired.is_ok_and(|report| report.is_complete()) {
+                // It says that a newer version made the store.
+                std::fs::write(self.path, self.stratum.sound()).ok()?;
+            }
         }
         self.open(Access::Write, "logging after the repair")
     }
