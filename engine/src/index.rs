@@ -49,16 +49,19 @@ pub(crate) fn is_damaged(layout: &Layout, error: &Error) -> bool {
 
 /// A catalog in the place of a damaged one: in the file, or in memory for whoever may not write.
 pub(crate) fn open_anew(layout: &Layout, access: Access, error: &Error) -> Result<Catalog> {
-    let fault = with_causes(error);
     if access == Access::Read {
-        warn(layout, &format!("{fault}; it is left alone, and the event logs are read instead"));
+        warn(layout, &format!("{}; until then, the event logs are read instead", with_causes(error)));
         let mut catalog = Catalog::open_in_memory()?;
         catalog.refresh(layout)?;
         return Ok(catalog);
     }
     doctor::keep_catalog(layout)?;
     Catalog::rebuild(layout)?;
-    warn(layout, &format!("{fault}; it has been built anew from the event logs, and a copy is in `quarantine/`"));
+    let path = layout.catalog();
+    warn(
+        layout,
+        &format!("{path:?} was damaged; it was built anew from the event logs, and a copy is in `quarantine/`"),
+    );
     let mut catalog = Catalog::open(layout)?;
     catalog.refresh(layout)?;
     Ok(catalog)
