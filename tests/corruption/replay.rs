@@ -1,6 +1,6 @@
 //! What the fuzz targets have kept: the corpus, every input that once found a defect, and random changes to them.
 //!
-//! `STEPWELL_MUTATIONS` sets the number of changed inputs per target (200 by default); `make fuzz` has libFuzzer look for
+//! `STEPWELL_MUTATIONS` sets the number of changed inputs per target (200 by default); `cargo fuzz` has libFuzzer look for
 //! more.
 
 use std::path::{Path, PathBuf};

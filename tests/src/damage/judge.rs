@@ -1,13 +1,15 @@
 //! Whether the engine did right by a damaged store.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use stepwell_engine::catalog::Catalog;
+use stepwell_engine::doctor::{self, Finding, FindingKind, Severity};
 use stepwell_engine::layout::Layout;
-use stepwell_engine::{Access, Error, doctor};
+use stepwell_engine::{Access, Error};
 
-use crate::damage::look::{Look, View, look, message};
+use crate::damage::look::{Look, View, look, message, words};
 use crate::damage::samples::{Row, quiet_config};
 use crate::damage::strata::{Change, Role, Stratum};
 use crate::tally::Tally;
@@ -38,7 +40,8 @@ impl Found {
     }
 }
 
-/// Damages the sample in `root`, opens it for reading and then for logging, and judges what is seen.
+/// Damages the sample in `root`, opens it for reading and then for logging, has the doctor repair it, and judges what is seen
+/// each time.
 ///
 /// # Errors
 /// The error of the file system, when the case could not be set up.
@@ -59,6 +62,7 @@ pub fn judge(stratum: &Stratum, change: &Change, root: &Path) -> io::Result<Verd
         view = case.repair();
     }
     let found = view.map(|view| case.judge_view("logging", view)).unwrap_or_default();
+    case.judge_doctor();
     let tally = &mut case.verdict.tally;
     (tally.kept, tally.lost_within) = (found.kept, found.lost_within);
     (tally.lost_beyond, tally.invented) = (found.lost_beyond, found.invented);
@@ -132,6 +136,40 @@ impl Case<'_> {
             }
         }
         self.open(Access::Write, "logging after the repair")
+    }
+
+    /// What the doctor repairs stays repaired, and costs no record but the damaged.
+    fn judge_doctor(&mut self) {
+        let config = quiet_config(4096);
+        let repair = || doctor::repair(self.root, None, &config, &mut |_, _| {});
+        let report = match catch_unwind(AssertUnwindSafe(repair)) {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => return self.fault("the doctor refuses to repair", message(&error)),
+            Err(panic) => return self.fault("the doctor panicked", words(&*panic)),
+        };
+        if !report.failed.is_empty() {
+            self.fault("a repair failed", format!("{:?}", report.failed));
+        }
+        if !report.is_complete() {
+            return;
+        }
+        match doctor::examine(self.root, None, &mut |_, _| {}) {
+            Ok(again) => {
+                // The content of an artifact that is gone cannot be made anew, and stays a finding.
+                let is_left = |finding: &&Finding| {
+                    finding.severity != Severity::Note && finding.kind != FindingKind::ObjectMissing
+                };
+                if let Some(finding) = again.findings.iter().find(is_left) {
+                    self.fault("what the doctor repaired is not healthy", format!("{finding:?}"));
+                }
+            }
+            Err(error) => self.fault("what the doctor repaired cannot be examined", message(&error)),
+        }
+        match look(self.root, Access::Write, &self.stratum.sample.runs) {
+            Look::Seen(view) => drop(self.judge_view("logging after the doctor", *view)),
+            Look::Panicked(words) => self.fault("opened after the doctor, the engine panicked", words),
+            Look::Refused(error) => self.fault("opened after the doctor, the store is refused", message(&error)),
+        }
     }
 
     /// Verifying reads all segments, so it is asked where it has to say something: when a file other than a journal was
