@@ -8,7 +8,7 @@ use stepwell_engine::{Access, RunState, Store, doctor};
 use stepwell_tests::damage::judge::judge;
 use stepwell_tests::damage::look::{Look, look};
 use stepwell_tests::damage::samples::quiet_config;
-use stepwell_tests::damage::strata::{Change, Stratum};
+use stepwell_tests::damage::strata::{Change, DEFINITIONS, SLOTS, Stratum};
 use stepwell_tests::memory_folder;
 use stepwell_tests::random::Random;
 use stepwell_tests::tally::Tally;
@@ -173,21 +173,25 @@ fn a_journal_with_records_that_cannot_be_named_is_kept() {
     let (image, run) = (&stratum.sample.image, stratum.sample.runs[0]);
     let folder = memory_folder();
     let root = folder.path().join("store");
-    image.write(&root).expect("the store");
     let journal = &image.files[image.only(".journal")];
-    // The first of three definitions.
-    Change::Set(8192 + 9, b"x".to_vec()).apply(&root.join(&journal.path), &journal.bytes).expect("damage");
-    for _ in 0..3 {
-        let store = Store::open_with(&root, Access::Write, quiet_config(4096)).expect("opened");
-        let gaps = store.snapshot().expect("snapshot").gaps().expect("gaps");
-        let told: Vec<_> = gaps.iter().map(|told| (told.run_id, told.gap.kind.as_str(), told.gap.records)).collect();
-        assert_eq!(told, [(run, "undefined_metric", 35)]);
-        assert!(root.join(&journal.path).exists(), "the journal is the only place of the records");
+    // The first of three definitions, and the last.
+    for (offset, lost) in [(8, 35), (8 + 48, 12)] {
+        image.write(&root).expect("the store");
+        let damage = Change::Set(DEFINITIONS + offset, b"x".to_vec());
+        damage.apply(&root.join(&journal.path), &journal.bytes).expect("damage");
+        for _ in 0..3 {
+            let store = Store::open_with(&root, Access::Write, quiet_config(4096)).expect("opened");
+            let gaps = store.snapshot().expect("snapshot").gaps().expect("gaps");
+            let told: Vec<_> =
+                gaps.iter().map(|told| (told.run_id, told.gap.kind.as_str(), told.gap.records)).collect();
+            assert_eq!(told, [(run, "undefined_metric", lost)]);
+            assert!(root.join(&journal.path).exists(), "the journal is the only place of the records");
+        }
+        doctor::repair(&root, None, &quiet_config(4096), &mut |_, _| {}).expect("repaired");
+        assert!(!root.join(&journal.path).exists());
+        let kept = Path::new("quarantine").join(&journal.path);
+        assert_eq!(std::fs::read(root.join(kept)).expect("set aside")[SLOTS..], journal.bytes[SLOTS..]);
     }
-    doctor::repair(&root, None, &quiet_config(4096), &mut |_, _| {}).expect("repaired");
-    assert!(!root.join(&journal.path).exists());
-    let kept = Path::new("quarantine").join(&journal.path);
-    assert_eq!(std::fs::read(root.join(kept)).expect("set aside")[12288..], journal.bytes[12288..]);
 }
 
 /// A marker that was not UTF-8 was an error of the file system, and a damaged one left the user without a remedy.
