@@ -87,9 +87,13 @@ impl Examination<'_> {
             for orphan in orphans::find(self.layout, view.run, view.writer, &manifest.segments)? {
                 let finding = match orphan.read(self.layout) {
                     Ok(found) => {
-                        // A writer that dies between publishing a segment and the event that names it leaves one.
-                        let is_left = !view.has_ended() && rows_elsewhere(self.layout, view, manifest)?.has_all(&found);
-                        let severity = if is_left { Severity::Note } else { Severity::Damage };
+                        // A writer that dies between publishing a segment and the event that names it leaves one; and a power
+                        // cut may bring one back that recovery had removed.
+                        let severity = if rows_elsewhere(self.layout, view, manifest)?.has_all(&found) {
+                            Severity::Note
+                        } else {
+                            Severity::Damage
+                        };
                         let what = format!("no event names it, and it holds {} records", found.record.rows);
                         let repair = "take it up, unless its records are in the journal or in other segments";
                         Finding::new(&orphan.path, FindingKind::SegmentUnnamed, severity, what).repair(repair)
