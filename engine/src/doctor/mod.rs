@@ -159,7 +159,9 @@ pub(crate) fn verify(layout: &Layout, progress: &mut dyn FnMut(u64, u64)) -> Res
     examination.orphans()?;
     examination.catalog()?;
     let DoctorReport { findings, files, bytes, artifacts, .. } = examination.finish();
-    let damaged = findings.into_iter().filter(|finding| finding.severity != Severity::Note);
+    // The other losses are told in the event log; of an empty one nothing tells.
+    let is_untold = |finding: &Finding| finding.severity == Severity::Damage || finding.kind == FindingKind::LogEmpty;
+    let damaged = findings.into_iter().filter(is_untold);
     let damaged = damaged.map(|finding| DamagedFile { path: finding.path, fault: finding.what });
     Ok(VerifyReport { files, bytes, artifacts, damaged: damaged.collect() })
 }

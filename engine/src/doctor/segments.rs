@@ -91,6 +91,9 @@ impl Examination<'_> {
                         // cut may bring one back that recovery had removed.
                         let severity = if rows_elsewhere(self.layout, view, manifest)?.has_all(&found) {
                             Severity::Note
+                        } else if manifest.gaps.iter().any(|gap| gap.detail.contains(&orphan.relative)) {
+                            // Recovery kept it because part of its rows are elsewhere, and said so.
+                            Severity::Loss
                         } else {
                             Severity::Damage
                         };
