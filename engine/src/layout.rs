@@ -1,6 +1,6 @@
 //! Where things lie in a store. Every path and file name is built and parsed here.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::ids::{ContentHash, RunId, WriterId};
@@ -154,6 +154,12 @@ pub fn parse_events_file(file_name: &str) -> Option<WriterId> {
 pub fn parse_journal_file(file_name: &str) -> Option<u32> {
     let ring: u32 = file_name.strip_suffix(JOURNAL_SUFFIX)?.parse().ok()?;
     (format!("{ring}{JOURNAL_SUFFIX}") == file_name).then_some(ring)
+}
+
+/// Whether a path from a log can be joined to the run folder without leaving it.
+pub(crate) fn stays_inside(file: &str) -> bool {
+    let mut components = Path::new(file).components().peekable();
+    components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
 #[cfg(test)]

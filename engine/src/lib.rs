@@ -52,6 +52,7 @@ mod fork;
 mod git;
 mod host;
 pub mod ids;
+mod index;
 mod journal;
 pub mod layout;
 mod live;

@@ -5,12 +5,21 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::event_log::LogContents;
-use crate::events::{Event, FinishState, GapEvent, MetricsCommitted, SegmentRecord, WriterStarted};
+use crate::events::{
+    EVENT_FORMAT, Event, FinishState, GapEvent, MetricsCommitted, ProcessInfo, SegmentRecord, WriterStarted,
+};
+use crate::ids::{RunId, WriterId};
+use crate::layout::{parse_events_file, stays_inside};
+
+/// Stands for a pipeline, stage or host that nothing tells.
+pub(crate) const UNKNOWN: &str = "(unknown)";
 
 /// One writer as its event log tells it.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub started: WriterStarted,
+    /// The first event is missing: of run and writer nothing is known but their ids, from the path of the log.
+    pub is_anonymous: bool,
     pub segments: Vec<SegmentRecord>,
     /// Segments that were missing or damaged, and are no longer read.
     pub set_aside: Vec<SegmentRecord>,
@@ -25,16 +34,18 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the events of a log.
+    /// Reads the events of a log. One whose first event is missing still names segments and watermarks, and the journals of
+    /// its writer can still be read.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the first event is missing: nothing is known of the writer then.
+    /// [`Error::Damaged`] when the first event is missing and the path is not that of an event log.
     pub(crate) fn of(contents: &LogContents, path: &Path) -> Result<Self> {
         let started = contents.lines.iter().find_map(|line| match &line.event {
             Event::WriterStarted(started) => Some((**started).clone()),
             _ => None,
         });
-        let Some(started) = started else {
+        let is_anonymous = started.is_none();
+        let Some(started) = started.or_else(|| of_path(path)) else {
             return Err(Error::Damaged {
                 path: path.to_owned(),
                 fault: "the event that says who its writer was is missing".to_owned(),
@@ -42,6 +53,7 @@ impl Manifest {
         };
         let mut manifest = Self {
             started,
+            is_anonymous,
             segments: Vec::new(),
             set_aside: Vec::new(),
             watermarks: BTreeMap::new(),
@@ -53,7 +65,9 @@ impl Manifest {
         for line in &contents.lines {
             match &line.event {
                 Event::Segments(event) => {
-                    manifest.segments.extend(event.segments.iter().cloned());
+                    // One outside of the run is told by the catalog, and not read.
+                    let inside = event.segments.iter().filter(|segment| stays_inside(&segment.file));
+                    manifest.segments.extend(inside.cloned());
                     for watermark in &event.watermarks {
                         let known = manifest.watermarks.entry(watermark.ring).or_default();
                         *known = watermark.committed.max(*known);
@@ -84,4 +98,30 @@ impl Manifest {
     pub(crate) fn next_segment(&self) -> u64 {
         self.segments.iter().chain(&self.set_aside).map(|segment| segment.n + 1).max().unwrap_or(0)
     }
+}
+
+/// A first event of which nothing is known but the ids.
+pub(crate) fn unknown_writer(run_id: RunId, writer: WriterId) -> WriterStarted {
+    WriterStarted {
+        format: EVENT_FORMAT,
+        run_id,
+        writer,
+        pipeline: UNKNOWN.to_owned(),
+        stage: UNKNOWN.to_owned(),
+        name: None,
+        started: 0,
+        process: ProcessInfo { host: UNKNOWN.to_owned(), boot_id: String::new(), pid: 0, pid_start: 0 },
+        version: String::new(),
+        command: String::new(),
+        git_repo: None,
+        git_commit: None,
+        journals: None,
+    }
+}
+
+/// What the path of an event log says of its writer.
+fn of_path(path: &Path) -> Option<WriterStarted> {
+    let writer = parse_events_file(path.file_name()?.to_str()?)?;
+    let run = path.parent()?.file_name()?.to_str()?.parse().ok()?;
+    Some(unknown_writer(run, writer))
 }

@@ -19,7 +19,7 @@ use crate::events::{SegmentRecord, Watermark};
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, SegmentFile};
 use crate::ring::SEQ_INDEX_BITS;
-use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, SegmentSource, check_format};
+use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, SegmentSource, check_format, without_panic};
 use crate::storage::list_if_there;
 use crate::verify::check_on;
 
@@ -68,6 +68,10 @@ impl Orphan {
     /// [`Error::HashMismatch`], [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Parquet`], [`Error::Io`].
     pub(crate) fn read(&self, layout: &Layout) -> Result<OrphanRows> {
         let bytes = check_on(layout.storage(), &self.path, self.file.blake3)?;
+        without_panic(&self.path, || self.read_checked(layout, bytes))
+    }
+
+    fn read_checked(&self, layout: &Layout, bytes: u64) -> Result<OrphanRows> {
         let parquet = |source| Error::Parquet { action: "read", path: self.path.clone(), source };
         let builder = reader_of(layout, &self.path)?;
         let metrics_name = self.footer_value(builder.metadata(), METRICS_NAME_KEY)?;
@@ -128,7 +132,7 @@ impl KnownRows {
     pub(crate) fn read(layout: &Layout, segments: impl Iterator<Item = PathBuf>) -> Self {
         let mut known = Self { indices: Indices::new(), complete: true };
         for path in segments {
-            known.complete &= known.read_one(layout, &path).is_ok();
+            known.complete &= without_panic(&path, || known.read_one(layout, &path)).is_ok();
         }
         known.indices.values_mut().for_each(|indices| indices.sort_unstable());
         known
@@ -158,13 +162,23 @@ impl KnownRows {
         orphan.indices.iter().map(count).sum()
     }
 
+    /// Whether all rows of an orphan are known.
+    pub(crate) fn has_all(&self, orphan: &OrphanRows) -> bool {
+        self.count(orphan) == orphan.record.rows
+    }
+
     /// Adds the rows of an orphan that is taken up.
     pub(crate) fn add(&mut self, orphan: &OrphanRows) {
         for (ring, indices) in &orphan.indices {
-            let known = self.indices.entry(*ring).or_default();
-            known.extend(indices);
-            known.sort_unstable();
+            self.add_indices(*ring, indices.iter().copied());
         }
+    }
+
+    /// Adds records of a ring.
+    pub(crate) fn add_indices(&mut self, ring: u32, indices: impl Iterator<Item = u64>) {
+        let known = self.indices.entry(ring).or_default();
+        known.extend(indices);
+        known.sort_unstable();
     }
 }
 

@@ -9,14 +9,17 @@
 //! | `.tmp-` file | died while writing it | removed |
 //! | last line of the event log cut off | died while appending | cut off: nobody was told of it |
 //! | no journals where the writer had them, in scratch | the machine was restarted, or its scratch emptied | counted as a gap: nothing says how many records they held |
+//! | event log without its first line, or without any | a power cut kept its name and not its content; or it was damaged | written anew from what is known elsewhere, the loss is told |
 //! | slot whose check does not fit, empty slot before a filled one | a power cut lost or tore pages | counted as a gap, told in the report, a row in SQL |
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::batch::{Batcher, NamedRows};
+use crate::catalog::CatalogSnapshot;
 use crate::config::EngineConfig;
-use crate::error::{Result, with_causes};
+use crate::doctor;
+use crate::error::{Error, Result, with_causes};
 use crate::event_log::{Durability, EventLog, read_log};
 use crate::events::{
     Event, GapEvent, GapKind, MetricsCommitted, SegmentRecord, SegmentsEvent, Watermark, WriterStarted,
@@ -24,15 +27,16 @@ use crate::events::{
 use crate::fail_point;
 use crate::host::{Life, WriterPlace, current_process, life_of, went_down};
 use crate::ids::{RunId, WriterId};
-use crate::journal::{Definition, JournalImage};
+use crate::journal::{Definition, JournalImage, Scan};
 use crate::layout::{Layout, TEMP_PREFIX, journal_in, parse_journal_file};
 use crate::manifest::Manifest;
 use crate::orphans::{self, KnownRows, Orphan};
 use crate::run::MetricsArtifact;
 use crate::scratch::{self, Scratch, Takeover};
 use crate::segment::{SegmentContext, identity_of_segments, write_segment};
-use crate::snapshot::{RunInfo, RunState, WriterInfo};
+use crate::snapshot::{RunState, WriterInfo};
 use crate::storage::{list_if_there, remove_file};
+use crate::verify::check_on;
 
 /// What opening a store recovered.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +60,13 @@ pub struct RecoveredWriter {
     pub rows_total: u64,
     /// What was lost, with the reasons; empty after the death of a process alone.
     pub gaps: Vec<GapEvent>,
+}
+
+impl RecoveredWriter {
+    /// Whether anything was found that was not known before.
+    fn has_news(&self) -> bool {
+        self.rows_recovered > 0 || !self.gaps.is_empty()
+    }
 }
 
 /// Numbers of the rings that have a journal in the folder of a writer; sorted.
@@ -94,6 +105,95 @@ pub(crate) fn take_over(layout: &Layout, run: RunId, writer: WriterId) -> Result
     Ok(Some(Taken { log, manifest, lost }))
 }
 
+/// Recovers the writers that have not finished and are gone, and what a writer that did finish left in a journal. A damaged
+/// line may have been the one that named a segment, or said who the writer was: such writers are recovered, too.
+pub(crate) fn recover_dead(
+    layout: &Layout,
+    config: &EngineConfig,
+    catalog: &CatalogSnapshot,
+) -> Result<RecoveryReport> {
+    let mut report = RecoveryReport::default();
+    let mut writers = BTreeSet::new();
+    for run in catalog.runs()? {
+        for WriterInfo { writer, state, journal_folder, .. } in run.writers {
+            let journals = layout.journal_folder(run.run_id, writer, journal_folder.as_deref());
+            if state == RunState::Running || layout.storage().exists(&journals) {
+                writers.insert((run.run_id, writer));
+            }
+        }
+    }
+    let damaged: BTreeSet<_> = catalog.damaged_logs()?.into_iter().collect();
+    for (run, writer) in writers.union(&damaged).copied() {
+        match recover_if_dead(layout, config, run, writer) {
+            Ok(Some(recovered)) if writers.contains(&(run, writer)) || recovered.has_news() => {
+                report.writers.push(recovered);
+            }
+            Ok(_) => {}
+            Err(error) => report.failures.push((run, writer, with_causes(&error))),
+        }
+    }
+    Ok(report)
+}
+
+fn recover_if_dead(
+    layout: &Layout,
+    config: &EngineConfig,
+    run: RunId,
+    writer: WriterId,
+) -> Result<Option<RecoveredWriter>> {
+    let path = layout.events(run, writer);
+    let manifest = Manifest::of(&read_log(layout, &path)?, &path)?;
+    if life_of(layout, &WriterPlace::of(&manifest.started))? != Life::Dead
+        || manifest.is_anonymous && !doctor::rebuild_log(layout, run, writer)?
+    {
+        return Ok(None);
+    }
+    recover_writer(layout, config, run, writer)
+}
+
+/// What was lost of a ring, as its journal shows.
+pub(crate) fn losses(ring: u32, image: &JournalImage, scan: &Scan, machine_down: bool) -> Vec<GapEvent> {
+    let mut gaps = Vec::new();
+    if scan.damaged > 0 {
+        gaps.push(GapEvent::exact(GapKind::DamagedSlot, ring, scan.damaged, "slots whose check does not fit them"));
+    }
+    if scan.missing > 0 {
+        gaps.push(GapEvent::exact(GapKind::MissingSlots, ring, scan.missing, "empty slots before the last record"));
+    }
+    if scan.cut_off > 0 {
+        let detail = "the journal's file is shorter than it was made; what its missing slots held is lost";
+        gaps.push(GapEvent::between(GapKind::CutJournal, ring, 0, scan.cut_off, detail));
+    }
+    if machine_down {
+        let most = image.header.geometry.capacity.saturating_sub(scan.records.len() as u64);
+        let detail = match scan.records.last() {
+            Some((_, record)) => format!(
+                "the machine was restarted while the run was written; the last record found is of {} ns, and those \
+                 logged in the moments after it may not have reached the device",
+                record.time
+            ),
+            None => "the machine was restarted while the run was written; what had not reached the device is lost"
+                .to_owned(),
+        };
+        gaps.push(GapEvent::between(GapKind::MachineDown, ring, 0, most, detail));
+    }
+    if image.drops > 0 {
+        gaps.push(GapEvent::ring_full(ring, image.drops));
+    }
+    gaps
+}
+
+/// Records whose metric no journal of the writer defines.
+pub(crate) fn undefined(records: u64) -> Option<GapEvent> {
+    let gap = || GapEvent::exact(GapKind::UndefinedMetric, 0, records, "metric numbers without a definition");
+    (records > 0).then(gap)
+}
+
+/// A journal that cannot be read at all.
+pub(crate) fn unreadable(ring: u32, error: &Error) -> GapEvent {
+    GapEvent::exact(GapKind::DamagedSlot, ring, 0, with_causes(error))
+}
+
 /// Recovers one writer; `None` when it is alive.
 ///
 /// # Errors
@@ -117,7 +217,9 @@ pub(crate) fn recover_writer(
         unreadable: false,
         machine_down: false,
     };
-    recovery.machine_down = went_down(&recovery.manifest.started.process);
+    recovery.machine_down = went_down(&recovery.manifest.started.process) && recovery.manifest.finished.is_none();
+    // Their names were lost, and the records behind the watermark may be among those that only a person can name.
+    recovery.unreadable = recovery.manifest.gaps.iter().any(|gap| gap.kind == GapKind::UndefinedMetric);
     fail_point::reach("recovery.begin");
     if lost {
         recovery.miss_journals();
@@ -127,38 +229,13 @@ pub(crate) fn recover_writer(
     recovery.judge(orphans)?;
     fail_point::reach("recovery.orphans");
     recovery.tell()?;
-    recovery.commit_names()?;
+    let committed = recovery.commit_names();
+    // A segment that cannot be registered has nothing to do with the journals, whose rows are in other ones by now.
     recovery.clean_up()?;
+    committed?;
     fail_point::reach("recovery.end");
     let rows_total = recovery.manifest.segments.iter().map(|segment| segment.rows).sum();
     Ok(Some(RecoveredWriter { run_id: run, writer, rows_recovered: recovery.rows, rows_total, gaps: recovery.gaps }))
-}
-
-/// Recovers the writers that have not finished and are gone, and what a writer that did finish left in a journal.
-pub(crate) fn recover_dead(layout: &Layout, config: &EngineConfig, runs: &[RunInfo]) -> Result<RecoveryReport> {
-    let mut report = RecoveryReport::default();
-    for run in runs {
-        for writer in &run.writers {
-            let unfinished = writer.state == RunState::Running;
-            let WriterInfo { process, journal_folder, .. } = writer;
-            let (run, writer) = (run.run_id, writer.writer);
-            let journals = journal_folder.as_deref();
-            if !unfinished && !layout.storage().exists(&layout.journal_folder(run, writer, journals)) {
-                continue;
-            }
-            let recovered = match life_of(layout, &WriterPlace { run, writer, process, journals }) {
-                Ok(Life::Alive | Life::OutOfReach) => Ok(None),
-                Ok(Life::Dead) => recover_writer(layout, config, run, writer),
-                Err(error) => Err(error),
-            };
-            match recovered {
-                Ok(Some(recovered)) => report.writers.push(recovered),
-                Ok(None) => {}
-                Err(error) => report.failures.push((run, writer, with_causes(&error))),
-            }
-        }
-    }
-    Ok(report)
 }
 
 /// The artifact that a writer registered last for a metrics name.
@@ -182,9 +259,9 @@ struct Recovery<'a> {
     gaps: Vec<GapEvent>,
     /// How many of the gaps are in the event log.
     told: usize,
-    /// The machine was restarted since the writer started.
+    /// The machine was restarted since the writer started, and before it finished.
     machine_down: bool,
-    /// A journal could not be read; it is left where it is.
+    /// A journal could not be read, or some of its records not be named; it is left where it is.
     unreadable: bool,
 }
 
@@ -210,7 +287,9 @@ impl Recovery<'_> {
 
     /// Turns the records of all journals into segments, a bounded number at a time.
     fn read_journals(&mut self) -> Result<()> {
-        let mut definitions: Vec<Definition> = Vec::new();
+        // Journals of one writer define the same metrics in the same order, each as far as it needed: the longest list serves
+        // them all, also when damage has cut the list of one short.
+        let definitions = self.longest_definitions()?;
         let mut batcher: Option<Batcher> = None;
         let mut watermarks = Vec::new();
         for ring in journals_of(self.layout, &self.manifest.started)? {
@@ -219,18 +298,11 @@ impl Recovery<'_> {
                 Ok(None) => continue,
                 Err(error) if error.is_corruption() => {
                     self.unreadable = true;
-                    self.gap(GapKind::DamagedSlot, ring, 0, with_causes(&error));
+                    self.keep_gap(unreadable(ring, &error));
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            // Journals of one writer define the same metrics in the same order, each as far as it needed.
-            if image.definitions.len() > definitions.len() && batcher.is_some() {
-                self.publish(batcher.take(), &definitions, std::mem::take(&mut watermarks))?;
-            }
-            if image.definitions.len() > definitions.len() {
-                definitions.clone_from(&image.definitions);
-            }
             let full = batcher.as_ref().is_some_and(|batcher| batcher.rows() >= self.config.segment_rows_max);
             if full {
                 self.publish(batcher.take(), &definitions, std::mem::take(&mut watermarks))?;
@@ -241,38 +313,20 @@ impl Recovery<'_> {
         self.publish(batcher, &definitions, watermarks)
     }
 
+    fn longest_definitions(&self) -> Result<Vec<Definition>> {
+        let rings = journals_of(self.layout, &self.manifest.started)?.into_iter();
+        let images =
+            rings.filter_map(|ring| JournalImage::open_ring(self.layout, &self.manifest.started, ring).ok()?);
+        Ok(images.map(|image| image.definitions).max_by_key(Vec::len).unwrap_or_default())
+    }
+
     fn read_journal(&mut self, ring: u32, image: &JournalImage, batcher: &mut Batcher) -> Result<Watermark> {
         let from = self.manifest.watermark(ring);
         let scan = image.scan_dead(from)?;
         for (index, record) in &scan.records {
             batcher.push(ring, *index, record);
         }
-        if scan.damaged > 0 {
-            self.gap(GapKind::DamagedSlot, ring, scan.damaged, "slots whose check does not fit them".to_owned());
-        }
-        if scan.missing > 0 {
-            self.gap(GapKind::MissingSlots, ring, scan.missing, "empty slots before the last record".to_owned());
-        }
-        if scan.cut_off > 0 {
-            let detail = "the journal's file is shorter than it was made; what its missing slots held is lost";
-            self.keep_gap(GapEvent::between(GapKind::CutJournal, ring, 0, scan.cut_off, detail));
-        }
-        if self.machine_down && self.manifest.finished.is_none() {
-            let most = image.header.geometry.capacity - scan.records.len() as u64;
-            let detail = match scan.records.last() {
-                Some((_, record)) => format!(
-                    "the machine was restarted while the run was written; the last record found is of {} ns, and those \
-                     logged in the moments after it may not have reached the device",
-                    record.time
-                ),
-                None => "the machine was restarted while the run was written; what had not reached the device is lost"
-                    .to_owned(),
-            };
-            self.keep_gap(GapEvent::between(GapKind::MachineDown, ring, 0, most, detail));
-        }
-        if image.drops > 0 {
-            self.keep_gap(GapEvent::ring_full(ring, image.drops));
-        }
+        losses(ring, image, &scan, self.machine_down).into_iter().for_each(|gap| self.keep_gap(gap));
         Ok(Watermark { ring, committed: scan.end })
     }
 
@@ -294,13 +348,10 @@ impl Recovery<'_> {
         watermarks: Vec<Watermark>,
     ) -> Result<()> {
         let Some(batcher) = batcher else { return Ok(()) };
-        if batcher.undefined() > 0 {
-            self.gap(
-                GapKind::UndefinedMetric,
-                0,
-                batcher.undefined(),
-                "metric numbers without a definition".to_owned(),
-            );
+        if let Some(gap) = undefined(batcher.undefined()) {
+            // The records are there and cannot be named: the journal is kept for whoever can.
+            self.unreadable = true;
+            self.keep_gap(gap);
         }
         self.tell_gaps()?;
         if batcher.rows() == 0 {
@@ -394,6 +445,7 @@ impl Recovery<'_> {
         let names: BTreeSet<&str> =
             self.manifest.segments.iter().map(|segment| segment.metrics_name.as_str()).collect();
         let mut commits = Vec::new();
+        let mut damaged = None;
         for name in names {
             let segments: Vec<_> =
                 self.manifest.segments.iter().filter(|segment| segment.metrics_name == name).collect();
@@ -403,8 +455,20 @@ impl Recovery<'_> {
                 continue;
             }
             let folder = self.layout.run(self.run());
-            let paths: Vec<PathBuf> = segments.iter().map(|segment| folder.join(&segment.file)).collect();
-            let (rows, identity) = identity_of_segments(self.layout, self.writer(), &paths)?;
+            // What is damaged must not be registered as if it were the truth; the other names still can be.
+            let checked = segments.iter().map(|segment| {
+                let path = folder.join(&segment.file);
+                check_on(self.layout.storage(), &path, segment.blake3).map(|_| path)
+            });
+            let paths = checked.collect::<Result<Vec<PathBuf>>>();
+            let (rows, identity) =
+                match paths.and_then(|paths| identity_of_segments(self.layout, self.writer(), &paths)) {
+                    Ok(identity) => identity,
+                    Err(error) => {
+                        damaged.get_or_insert(error);
+                        continue;
+                    }
+                };
             commits.push(MetricsCommitted {
                 metrics_name: name.to_owned(),
                 version: last.map_or(1, |commit| commit.version + 1),
@@ -417,7 +481,8 @@ impl Recovery<'_> {
             self.log.append(Event::MetricsCommitted(commit.clone()), Durability::Process)?;
             self.manifest.commits.insert(commit.metrics_name.clone(), commit);
         }
-        self.log.sync()
+        self.log.sync()?;
+        damaged.map_or(Ok(()), Err)
     }
 
     /// Removes journals whose records are all in segments, and temporary files.

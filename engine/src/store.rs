@@ -20,6 +20,7 @@ use crate::fork::ProcessMark;
 use crate::git;
 use crate::host::{Life, WriterPlace, current_process, life_of};
 use crate::ids::{RunId, WriterId, random_u64};
+use crate::index;
 use crate::layout::{Layout, TEMP_PREFIX};
 use crate::live::{LiveWriter, read_writer};
 use crate::manifest::Manifest;
@@ -124,13 +125,14 @@ impl Store {
         (access != Access::Read).then(let_writes_fail);
         prepare_folder(&layout, access)?;
         let file_system = layout.file_system();
-        let mut catalog = open_catalog(&layout, access)?;
+        let mut catalog = index::open(&layout, access)?;
         let mut recovery = RecoveryReport::default();
         if access != Access::Read {
-            recovery = recover_dead(&layout, &config, &catalog.snapshot(&layout)?.runs()?)?;
+            let recover = |catalog: &mut Catalog| recover_dead(&layout, &config, &catalog.snapshot(&layout)?);
+            recovery = index::with(&mut catalog, &layout, access, recover)?;
             objects::remove_abandoned(&layout);
             if !recovery.writers.is_empty() {
-                catalog.refresh(&layout)?;
+                index::with(&mut catalog, &layout, access, |catalog| catalog.refresh(&layout))?;
             }
         }
         let catalog = Arc::new(Mutex::new(catalog));
@@ -233,7 +235,7 @@ impl Store {
     /// The catalog; in a forked child one of its own, because a thread of the parent may have been at work in this one.
     fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
         if self.inner.process.is_foreign() {
-            return work(&mut open_catalog(&self.inner.layout, self.inner.access)?);
+            return work(&mut index::open(&self.inner.layout, self.inner.access)?);
         }
         work(&mut self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -250,11 +252,24 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`], [`Error::Io`], [`Error::NewerFormat`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let catalog = self.with_catalog(|catalog| {
-            catalog.refresh(&self.inner.layout)?;
-            catalog.snapshot(&self.inner.layout)
-        })?;
-        Snapshot::read(&self.inner.layout, catalog)
+        let Inner { layout, access, .. } = &*self.inner;
+        let read = || {
+            let catalog = self.with_catalog(|catalog| {
+                catalog.refresh(layout)?;
+                catalog.snapshot(layout)
+            })?;
+            Snapshot::read(layout, catalog)
+        };
+        match read() {
+            Err(error) if index::is_damaged(layout, &error) => {
+                self.with_catalog(|catalog| {
+                    *catalog = index::open_anew(layout, *access, &error)?;
+                    Ok(())
+                })?;
+                read()
+            }
+            other => other,
+        }
     }
 
     /// The run that `text` names: a run id, the beginning of one that fits a single run, or the name of a single run.
@@ -307,12 +322,14 @@ impl Store {
                 hint: "the run logged nothing under it",
             });
         }
-        self.with_catalog(|catalog| catalog.refresh(layout))?;
+        self.with_catalog(|catalog| {
+            index::with(catalog, layout, self.inner.access, |catalog| catalog.refresh(layout))
+        })?;
         Ok(artifacts)
     }
 
     /// Reads every segment and object and compares its BLAKE3 with the registered one, and computes the identity of
-    /// every metrics artifact anew. `progress` is told how many of how many files are done.
+    /// every metrics artifact anew; compares the catalog with what the event logs say. `progress` is told how many of how many files are done.
     ///
     /// # Errors
     /// [`Error::Io`] when a folder cannot be listed; what is damaged is in the report.
@@ -382,18 +399,21 @@ pub(crate) fn write_marker(layout: &Layout) -> std::io::Result<()> {
 
 pub(crate) fn check_marker(layout: &Layout) -> Result<()> {
     let path = layout.marker();
-    let text = match std::fs::read_to_string(&path) {
+    let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
-    let format = serde_json::from_str::<serde_json::Value>(&text)
+    let format = serde_json::from_slice::<serde_json::Value>(&text)
         .ok()
         .and_then(|marker| u32::try_from(marker.get("format")?.as_u64()?).ok());
     match format {
         Some(found) if found > STORE_FORMAT => Err(Error::NewerFormat { path, found, supported: STORE_FORMAT }),
         Some(_) => Ok(()),
-        None => Err(Error::Damaged { path, fault: "it does not say which format the store has".to_owned() }),
+        None => {
+            let fault = "it does not say which format the store has; `stepwell doctor --repair` writes it anew";
+            Err(Error::Damaged { path, fault: fault.to_owned() })
+        }
     }
 }
 
@@ -404,12 +424,6 @@ fn read_only_or(layout: &Layout, error: std::io::Error) -> Error {
         }
         _ => Error::io("create the store", layout.root())(error),
     }
-}
-
-fn open_catalog(layout: &Layout, access: Access) -> Result<Catalog> {
-    let mut catalog = if access == Access::Read { Catalog::open_read_only(layout)? } else { Catalog::open(layout)? };
-    catalog.refresh(layout)?;
-    Ok(catalog)
 }
 
 fn check_options(options: &RunOptions) -> Result<()> {
@@ -434,7 +448,8 @@ fn existing_writers(layout: &Layout, run: RunId) -> Result<Vec<WriterStarted>> {
     for writer in writers_of(layout, run)? {
         let path = layout.events(run, writer);
         // Another rank may be writing its first line right now; it says nothing new then.
-        started.extend(Manifest::of(&read_log(layout, &path)?, &path).ok().map(|manifest| manifest.started));
+        let manifest = Manifest::of(&read_log(layout, &path)?, &path).ok().filter(|manifest| !manifest.is_anonymous);
+        started.extend(manifest.map(|manifest| manifest.started));
     }
     Ok(started)
 }
@@ -456,19 +471,23 @@ pub struct Snapshot {
     live: Vec<LiveRows>,
     /// Of writers whose journals were read.
     counters: HashMap<(RunId, WriterId), Counters>,
+    /// Losses that the journals of dead writers show and no event tells of yet.
+    gaps: Vec<GapInfo>,
     catalog: CatalogSnapshot,
 }
 
 impl Snapshot {
     fn read(layout: &Layout, catalog: CatalogSnapshot) -> Result<Self> {
         let mut runs = catalog.runs()?;
-        let mut live = Vec::new();
+        let (mut live, mut gaps) = (Vec::new(), Vec::new());
         let mut counted = HashMap::new();
         let mut open: HashMap<(RunId, WriterId), Manifest> = HashMap::new();
         for run in &mut runs {
             let mut last_record = None;
             for writer in run.writers.iter_mut().filter(|writer| writer.state == RunState::Running) {
-                let LiveWriter { manifest, alive, rows, counters } = read_writer(layout, run.run_id, writer.writer)?;
+                let (run_id, id, time) = (run.run_id, writer.writer, writer.last_event);
+                let LiveWriter { manifest, alive, rows, counters, gaps: lost } = read_writer(layout, run_id, id)?;
+                gaps.extend(lost.into_iter().map(|gap| GapInfo { run_id, writer: id, time, gap }));
                 let times =
                     rows.iter().flat_map(|part| &part.metrics).map(|stats| stats.last.time.saturating_mul(1000));
                 last_record = last_record.max(times.max());
@@ -493,7 +512,7 @@ impl Snapshot {
         segments.retain(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
         segments.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
         segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
-        Ok(Self { layout: layout.clone(), runs, segments, live, counters: counted, catalog })
+        Ok(Self { layout: layout.clone(), runs, segments, live, counters: counted, gaps, catalog })
     }
 
     /// All runs, ordered by start time, then id.
@@ -552,12 +571,16 @@ impl Snapshot {
         self.catalog.lineage()
     }
 
-    /// All losses that were told, ordered by run, writer and time.
+    /// All losses that were told, and those that the journals of dead writers show before recovery tells of them; ordered by
+    /// run, writer and time.
     ///
     /// # Errors
     /// [`Error::Catalog`].
     pub fn gaps(&self) -> Result<Vec<GapInfo>> {
-        self.catalog.gaps()
+        let mut gaps = self.catalog.gaps()?;
+        gaps.extend(self.gaps.iter().cloned());
+        gaps.sort_by_key(|gap| (gap.run_id, gap.writer, gap.time));
+        Ok(gaps)
     }
 
     /// Where the files of the store lie.

@@ -3,8 +3,10 @@
 pub mod acknowledge;
 pub mod board;
 pub mod control;
+pub mod damage;
 pub mod forks;
 pub mod fuse;
+pub mod fuzz;
 pub mod lanes;
 pub mod mirror;
 pub mod random;
@@ -14,6 +16,7 @@ pub mod storm;
 pub mod tally;
 pub mod volume;
 
+use std::path::Path;
 use std::time::Duration;
 
 use stepwell_engine::EngineConfig;
@@ -29,6 +32,16 @@ pub fn metric_of(thread: usize) -> String {
 /// The value that a thread logs at a step: one that cannot be right by accident.
 pub fn value_of(thread: usize, step: i64) -> f64 {
     (step as f64).sin() * (thread as f64 + 1.5)
+}
+
+/// A folder in memory, where there is a file system in it: for what is not about the device.
+///
+/// # Panics
+/// When no folder can be made.
+pub fn memory_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("folder")
 }
 
 /// Settings with rings so small that sealing, publishing and recycling go on all the time.

@@ -370,7 +370,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<()> {
 }
 
 /// Whether the file is a sound database that is not a catalog of Stepwell.
-pub(super) fn belongs_to_another(path: &Path) -> bool {
+pub(crate) fn belongs_to_another(path: &Path) -> bool {
     open_read_only_file(path)
         .and_then(|connection| connection.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0)))
         .is_ok_and(|application| application != APPLICATION_ID)
@@ -404,11 +404,19 @@ pub(super) fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-/// Turns an SQLite error into the engine's: damage is told apart from a refused operation.
+/// Turns an SQLite error into the engine's: damage is told apart from a refused operation. Every statement is one that the
+/// catalog's own tables answer, so one that they do not fit, or a value that cannot be, is damage too.
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> Error {
     let path = path.to_owned();
     move |source| match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::Damaged {
+        None
+        | Some(
+            ErrorCode::NotADatabase
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch
+            | ErrorCode::Unknown,
+        ) => Error::Damaged {
             path,
             fault: format!("{source}; it is an index and can be deleted, or rebuilt with `stepwell reindex`"),
         },

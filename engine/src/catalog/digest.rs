@@ -1,7 +1,6 @@
 //! From event logs to the facts of a run. Pure: no database, no clock.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
 
 use super::ids::{Ids, stable_uuid};
 use super::mlmd::{METRICS, STEP_METRICS};
@@ -11,12 +10,10 @@ use crate::events::{
     SegmentRecord, WriterStarted,
 };
 use crate::ids::{RunId, WriterId};
-use crate::layout::Layout;
+use crate::layout::{Layout, stays_inside};
+use crate::manifest::UNKNOWN;
 use crate::names::MetricsName;
 use crate::snapshot::{RunState, WriterInfo};
-
-/// Stands for a pipeline, stage or host that no readable line names.
-const UNKNOWN: &str = "(unknown)";
 
 /// All a run's event logs say.
 #[derive(Clone, Debug)]
@@ -128,7 +125,7 @@ pub(super) fn digest(run_id: RunId, mut logs: Vec<(WriterId, LogContents)>, ids:
         }
     }
     let positions = logs.iter().map(|(writer, log)| position(*writer, log)).collect();
-    let closed = logs.iter().all(|(_, log)| is_finished(log) && !log.has_torn_tail()) && !logs.is_empty();
+    let closed = logs.iter().all(|(_, log)| is_closed(log)) && !logs.is_empty();
     let facts = RunFacts::read(run_id, &logs, ids, &mut faults);
     RunDigest { run_id, logs: positions, closed, faults, facts }
 }
@@ -175,6 +172,11 @@ fn drop_repeats(log: &mut LogContents) -> Vec<String> {
         rises
     });
     repeats
+}
+
+/// Whether nothing will be added. To a log with damaged lines, recovery may add what they named.
+fn is_closed(log: &LogContents) -> bool {
+    is_finished(log) && !log.has_torn_tail() && log.faults.is_empty()
 }
 
 fn is_finished(log: &LogContents) -> bool {
@@ -367,12 +369,6 @@ fn writer_facts(writer: WriterId, log: &LogContents) -> Option<WriterFacts> {
         }
     }
     Some(facts)
-}
-
-/// Whether a path from a log can be joined to the run folder without leaving it.
-fn stays_inside(file: &str) -> bool {
-    let mut components = Path::new(file).components().peekable();
-    components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
 fn content_reference(writer: WriterId, line: &EventLine, event: &ArtifactEvent) -> Reference {

@@ -299,6 +299,16 @@ impl CatalogSnapshot {
         Ok(gaps)
     }
 
+    /// Writers whose event log has damaged lines, or no line that can be read; sorted.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub(crate) fn damaged_logs(&self) -> Result<Vec<(RunId, WriterId)>> {
+        let sql =
+            "SELECT run_id, writer FROM stepwell_log WHERE damaged_lines > 0 OR lines = 0 ORDER BY run_id, writer";
+        self.rows(sql, |row| Ok((parsed(row, 0)?, parsed(row, 1)?)))
+    }
+
     /// All commits of metrics names, ordered by run, writer, time.
     ///
     /// # Errors

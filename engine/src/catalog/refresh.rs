@@ -210,9 +210,10 @@ impl Catalog {
     }
 }
 
+/// Has SQLite check the file, the entries of its indices among it.
 pub(super) fn check_soundness(connection: &Connection, path: &Path) -> Result<()> {
     let verdict: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("check", path))?;
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed("check", path))?;
     if verdict == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), fault: verdict }) }
 }
 

@@ -45,7 +45,7 @@ impl Examination<'_> {
 }
 
 /// Keeps a copy of the catalog: when a line of an event log is damaged, it may be the only place of what the line said.
-pub(super) fn keep(layout: &Layout) -> Result<()> {
+pub(crate) fn keep(layout: &Layout) -> Result<()> {
     for file in files_of(layout) {
         create_folder(layout.storage(), &layout.quarantine())?;
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -63,12 +63,4 @@ pub(super) fn keep(layout: &Layout) -> Result<()> {
 /// Builds the catalog anew; how many runs it holds.
 pub(super) fn rebuild(layout: &Layout) -> Result<u64> {
     Ok(Catalog::rebuild(layout)?.runs)
-}
-
-/// Brings the catalog up to date with the event logs; builds it anew when it is damaged.
-pub(super) fn refresh(layout: &Layout) -> Result<()> {
-    match Catalog::open(layout).and_then(|mut catalog| catalog.refresh(layout)) {
-        Err(error) if error.is_corruption() => rebuild(layout).map(drop),
-        other => other.map(drop),
-    }
 }

@@ -35,6 +35,9 @@ use crate::verify::{DamagedFile, VerifyReport, check_on};
 pub use findings::{Finding, FindingKind, Severity};
 pub use repair::{FailedRepair, RepairReport, Repaired, repair};
 
+pub(crate) use catalog::keep as keep_catalog;
+pub(crate) use rebuild::rebuild as rebuild_log;
+
 use logs::WriterView;
 
 /// What an examination found.
@@ -147,14 +150,18 @@ fn examine_layout(layout: &Layout, only: Option<RunId>, progress: &mut dyn FnMut
     Ok(examination.finish())
 }
 
-/// The part of an examination that compares what is registered with what is there.
+/// The part of an examination that compares what is registered with what is there, and the catalog with the event logs.
 pub(crate) fn verify(layout: &Layout, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
     let mut examination = Examination::new(layout, None);
     examination.logs()?;
     examination.files(progress)?;
     examination.artifacts();
+    examination.orphans()?;
+    examination.catalog()?;
     let DoctorReport { findings, files, bytes, artifacts, .. } = examination.finish();
-    let damaged = findings.into_iter().filter(|finding| finding.severity == Severity::Damage);
+    // The other losses are told in the event log; of an empty one nothing tells.
+    let is_untold = |finding: &Finding| finding.severity == Severity::Damage || finding.kind == FindingKind::LogEmpty;
+    let damaged = findings.into_iter().filter(is_untold);
     let damaged = damaged.map(|finding| DamagedFile { path: finding.path, fault: finding.what });
     Ok(VerifyReport { files, bytes, artifacts, damaged: damaged.collect() })
 }

@@ -7,12 +7,13 @@ use crate::catalog::Catalog;
 use crate::clock::wall_nanos;
 use crate::error::{Error, Result};
 use crate::event_log::{LOG_BYTES_MAX, LogContents, has_no_locks, lock, read_log, writers_of};
-use crate::events::{EVENT_FORMAT, Event, EventLine, GapEvent, GapKind, ProcessInfo, WriterStarted};
+use crate::events::{Event, EventLine, GapEvent, GapKind, WriterStarted};
 use crate::fork::LockFile;
 use crate::host::current_process;
 use crate::ids::{RunId, WriterId};
 use crate::journal::JournalImage;
 use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
+use crate::manifest::{UNKNOWN, unknown_writer};
 use crate::recovery::journals_of;
 use crate::scratch::{self, Scratch, Takeover};
 use crate::segment::writer_of;
@@ -20,8 +21,6 @@ use crate::snapshot::{RunInfo, WriterInfo};
 use crate::storage::{LockKind, StorageFile, append_all, list_if_there, read_file, sync_folder};
 use crate::verify::check_on;
 
-/// Stands for a pipeline, stage or host that nothing tells.
-const UNKNOWN: &str = "(unknown)";
 /// Ending of the name that a damaged log is kept under; such files are not read.
 const KEPT_SUFFIX: &str = ".damaged";
 /// Between the prefix of temporary files and the name of the log.
@@ -34,21 +33,7 @@ pub(super) fn started_of(layout: &Layout, run: RunId, writer: WriterId) -> Resul
         return Ok((started, "from the footer of a segment"));
     }
     let mut source = "from the name of its file alone";
-    let mut started = WriterStarted {
-        format: EVENT_FORMAT,
-        run_id: run,
-        writer,
-        pipeline: UNKNOWN.to_owned(),
-        stage: UNKNOWN.to_owned(),
-        name: None,
-        started: 0,
-        process: ProcessInfo { host: UNKNOWN.to_owned(), boot_id: String::new(), pid: 0, pid_start: 0 },
-        version: String::new(),
-        command: String::new(),
-        git_repo: None,
-        git_commit: None,
-        journals: None,
-    };
+    let mut started = unknown_writer(run, writer);
     if let Some(folder) = scratch::find(run, writer) {
         // It is a folder of this machine, and so was the writer a process of it.
         started.process.host = current_process().host;
@@ -130,7 +115,7 @@ pub(super) fn is_temporary(name: &str) -> bool {
 
 /// Writes the event log of a dead writer anew: its first event, the lines that are sound, as they are, and what was lost.
 /// What was there is kept beside it. `false` when the writer lives.
-pub(super) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<bool> {
+pub(crate) fn rebuild(layout: &Layout, run: RunId, writer: WriterId) -> Result<bool> {
     let storage = layout.storage();
     let path = layout.events(run, writer);
     let is_there = storage.exists(&path);

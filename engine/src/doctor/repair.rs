@@ -260,15 +260,12 @@ impl Work<'_> {
         if has(&[CatalogForeign, CatalogNewer]) {
             return;
         }
-        if has(&[CatalogMissing, CatalogDamaged, CatalogDiffers]) {
+        // Anew also after repairs: to the log of a run that was closed, lines were added that a refresh does not look for.
+        if has(&[CatalogMissing, CatalogDamaged, CatalogDiffers]) || !self.report.done.is_empty() {
             match catalog::rebuild(self.layout) {
                 Ok(runs) => self.done(path, format!("built anew from the event logs of {runs} runs")),
                 Err(error) => self.report.failed.push(FailedRepair { path, why: with_causes(&error) }),
             }
-        } else if !self.report.done.is_empty()
-            && let Err(error) = catalog::refresh(self.layout)
-        {
-            self.report.failed.push(FailedRepair { path, why: with_causes(&error) });
         }
     }
 }

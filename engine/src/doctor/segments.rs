@@ -9,10 +9,11 @@ use crate::error::{Error, Result};
 use crate::event_log::{Durability, EventLog};
 use crate::events::{Event, GapEvent, GapKind, SegmentRecord};
 use crate::ids::{RunId, WriterId};
+use crate::journal::JournalImage;
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::orphans::{self, KnownRows, Orphan};
-use crate::recovery::{Taken, take_over};
+use crate::recovery::{Taken, journals_of, take_over};
 use crate::storage::{read_exact_at, read_up_to};
 use crate::verify::check_on;
 
@@ -86,8 +87,16 @@ impl Examination<'_> {
             for orphan in orphans::find(self.layout, view.run, view.writer, &manifest.segments)? {
                 let finding = match orphan.read(self.layout) {
                     Ok(found) => {
-                        // A writer that dies between publishing a segment and the event that names it leaves one.
-                        let severity = if view.has_ended() { Severity::Damage } else { Severity::Note };
+                        // A writer that dies between publishing a segment and the event that names it leaves one; and a power
+                        // cut may bring one back that recovery had removed.
+                        let severity = if rows_elsewhere(self.layout, view, manifest)?.has_all(&found) {
+                            Severity::Note
+                        } else if manifest.gaps.iter().any(|gap| gap.detail.contains(&orphan.relative)) {
+                            // Recovery kept it because part of its rows are elsewhere, and said so.
+                            Severity::Loss
+                        } else {
+                            Severity::Damage
+                        };
                         let what = format!("no event names it, and it holds {} records", found.record.rows);
                         let repair = "take it up, unless its records are in the journal or in other segments";
                         Finding::new(&orphan.path, FindingKind::SegmentUnnamed, severity, what).repair(repair)
@@ -104,6 +113,19 @@ impl Examination<'_> {
         self.report.findings.extend(findings);
         Ok(())
     }
+}
+
+/// The rows of a dead writer that are in segments which events name, or in a journal.
+fn rows_elsewhere(layout: &Layout, view: &WriterView, manifest: &Manifest) -> Result<KnownRows> {
+    let folder = layout.run(view.run);
+    let mut known = KnownRows::read(layout, manifest.segments.iter().map(|segment| folder.join(&segment.file)));
+    for ring in journals_of(layout, &manifest.started)? {
+        if let Ok(Some(image)) = JournalImage::open_ring(layout, &manifest.started, ring) {
+            let records = image.scan_dead(manifest.watermark(ring))?.records;
+            known.add_indices(ring, records.iter().map(|(index, _)| *index));
+        }
+    }
+    Ok(known)
 }
 
 /// Sets aside what is damaged among the segments of a dead writer, and tells it in the event log: of those in `suspects`

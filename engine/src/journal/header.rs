@@ -99,12 +99,13 @@ impl Header {
         bytes
     }
 
-    /// Reads the header from the first page of a journal; from its copy when the first one is damaged.
+    /// Reads the header from the first page of a journal; from its copy when the first one is damaged. A damaged version may
+    /// look like that of a newer format, which would not leave a whole copy of this one.
     pub(crate) fn decode_page(page: &[u8], path: &Path) -> Result<Self> {
         let copy = page.get(COPY_OFFSET..).unwrap_or_default();
         match Self::decode(page, path) {
-            Err(Error::Damaged { path: at, fault }) => {
-                Self::decode(copy, path).map_err(|_| Error::Damaged { path: at, fault })
+            Err(error @ (Error::Damaged { .. } | Error::NewerFormat { .. })) => {
+                Self::decode(copy, path).map_err(|_| error)
             }
             other => other,
         }
@@ -194,9 +195,6 @@ mod tests {
         for index in 0..FIXED_BYTES {
             let mut damaged = page.clone();
             damaged[index] ^= 0x80;
-            if (8..12).contains(&index) && Header::decode_page(&damaged, Path::new("x")).is_err() {
-                continue; // It reads as a newer version.
-            }
             assert_eq!(Header::decode_page(&damaged, Path::new("x")).expect("the copy"), header, "byte {index}");
         }
     }

@@ -20,7 +20,7 @@ use crate::batch::{MetricColumns, NamedRows, columns_of};
 use crate::error::{Error, Result};
 use crate::ids::{ContentHash, WriterId};
 use crate::layout::Layout;
-use crate::segment::{SegmentSource, check_format};
+use crate::segment::{SegmentSource, check_format, without_panic};
 
 const HEAD: &[u8] = b"stepwell metrics artifact 1\n";
 /// Rows read at once from each of the segments that are merged.
@@ -114,11 +114,14 @@ pub(crate) fn identity_of_segments(
     writer: WriterId,
     segments: &[PathBuf],
 ) -> Result<(u64, ContentHash)> {
-    let mut identity = one_after_another(layout, segments)?;
-    if identity.metrics.values().any(|stream| stream.out_of_order) {
-        identity = merged(layout, segments)?;
-    }
-    Ok((identity.rows(), identity.in_order_digest(writer)))
+    let path = segments.last().map_or(Path::new(""), PathBuf::as_path);
+    without_panic(path, || {
+        let mut identity = one_after_another(layout, segments)?;
+        if identity.metrics.values().any(|stream| stream.out_of_order) {
+            identity = merged(layout, segments)?;
+        }
+        Ok((identity.rows(), identity.in_order_digest(writer)))
+    })
 }
 
 /// Adds segments in the order in which they were written, with one file open at a time.

@@ -9,6 +9,7 @@ pub(crate) use identity::{Identity, identity_of_segments};
 pub(crate) use source::SegmentSource;
 pub(crate) use writer::{SegmentContext, write_segment};
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
@@ -32,6 +33,16 @@ pub fn check_format(footer: &ParquetMetaData, path: &Path) -> Result<()> {
     }
 }
 
+/// Calls what reads the segment at `path`. The Parquet and Arrow readers answer some footers with a panic.
+///
+/// # Errors
+/// Those of `read`; [`Error::Damaged`] in the place of a panic.
+pub(crate) fn without_panic<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(Error::Damaged { path: path.to_owned(), fault: "the Parquet reader cannot make sense of it".to_owned() })
+    })
+}
+
 /// The first event of the writer of a segment, as the footer keeps it.
 ///
 /// # Errors
@@ -39,8 +50,10 @@ pub fn check_format(footer: &ParquetMetaData, path: &Path) -> Result<()> {
 /// hash: a footer that is not what was written may be anything.
 pub(crate) fn writer_of(layout: &Layout, path: &Path) -> Result<WriterStarted> {
     let file = SegmentSource::open(layout, path).map_err(Error::io("open the segment", path))?;
-    let footer = ParquetMetaDataReader::new().parse_and_finish(&file);
-    let footer = footer.map_err(|source| Error::Parquet { action: "read", path: path.to_owned(), source })?;
+    let footer = without_panic(path, || {
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&file);
+        footer.map_err(|source| Error::Parquet { action: "read", path: path.to_owned(), source })
+    })?;
     check_format(&footer, path)?;
     let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
     let text = pairs.filter(|pair| pair.key == WRITER_KEY).find_map(|pair| pair.value.as_deref());

@@ -103,7 +103,10 @@ fn a_newer_journal_or_store_is_refused() {
     let layout = store.layout().clone();
     drop(store);
     let journal = std::fs::File::options().write(true).open(layout.journal(id, writer, 0)).expect("journal");
-    journal.write_all_at(&2_u32.to_le_bytes(), 8).expect("newer");
+    // The header and its copy.
+    for offset in [8, 3072 + 8] {
+        journal.write_all_at(&2_u32.to_le_bytes(), offset).expect("newer");
+    }
     let store = open(folder.path(), small_config());
     let failures = &store.recovery().failures;
     assert!(failures[0].2.contains("format version 2"), "{failures:?}");
