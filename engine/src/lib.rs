@@ -89,7 +89,7 @@ pub use run::{
     RunReport, RunStats, WhenFull,
 };
 pub use snapshot::{
-    ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, SummaryRow, WriterInfo,
+    ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, Snapshot, SummaryRow, WriterInfo,
 };
 pub use stats::WriterStats;
-pub use store::{Access, Snapshot, Store};
+pub use store::{Access, Store};

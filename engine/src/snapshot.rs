@@ -1,12 +1,19 @@
 //! What a store holds at one moment: committed segments and the rows still in journals, each row in exactly one place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use arrow::record_batch::RecordBatch;
 
-use crate::events::{Direction, GapEvent, MetricStats, ParamValue, ProcessInfo};
+use crate::batch::merge;
+use crate::catalog::{CatalogSnapshot, run_state};
+use crate::error::Result;
+use crate::events::{Direction, FinishState, GapEvent, MetricStats, ParamValue, ProcessInfo};
 use crate::ids::{ContentHash, RunId, WriterId};
+use crate::layout::Layout;
+use crate::live::{LiveWriter, read_writer};
+use crate::manifest::Manifest;
+use crate::stats::Counters;
 
 /// State of a run, told from its writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,4 +186,162 @@ pub struct GapInfo {
     pub time: i64,
     /// What was lost.
     pub gap: GapEvent,
+}
+
+/// What a store holds at one moment. Rows are in a segment or live, never both.
+pub struct Snapshot {
+    layout: Layout,
+    runs: Vec<RunInfo>,
+    segments: Vec<SegmentInfo>,
+    live: Vec<LiveRows>,
+    /// Of writers whose journals were read.
+    counters: HashMap<(RunId, WriterId), Counters>,
+    /// Losses that the journals of dead writers show and no event tells of yet.
+    gaps: Vec<GapInfo>,
+    catalog: CatalogSnapshot,
+}
+
+impl Snapshot {
+    pub(crate) fn read(layout: &Layout, catalog: CatalogSnapshot) -> Result<Self> {
+        let mut runs = catalog.runs()?;
+        let (mut live, mut gaps) = (Vec::new(), Vec::new());
+        let mut counted = HashMap::new();
+        let mut open: HashMap<(RunId, WriterId), Manifest> = HashMap::new();
+        for run in &mut runs {
+            let mut last_record = None;
+            for writer in run.writers.iter_mut().filter(|writer| writer.state == RunState::Running) {
+                let (run_id, id, time) = (run.run_id, writer.writer, writer.last_event);
+                let LiveWriter { manifest, alive, rows, counters, gaps: lost } = read_writer(layout, run_id, id)?;
+                gaps.extend(lost.into_iter().map(|gap| GapInfo { run_id, writer: id, time, gap }));
+                let times =
+                    rows.iter().flat_map(|part| &part.metrics).map(|stats| stats.last.time.saturating_mul(1000));
+                last_record = last_record.max(times.max());
+                live.extend(rows);
+                writer.state = match manifest.finished {
+                    Some(FinishState::Finished) => RunState::Finished,
+                    Some(FinishState::Failed) => RunState::Failed,
+                    None if alive => RunState::Running,
+                    None => RunState::Died,
+                };
+                counted.insert((run.run_id, writer.writer), counters);
+                open.insert((run.run_id, writer.writer), manifest);
+            }
+            run.state = run_state(&run.writers);
+            if run.state != RunState::Running {
+                let last_event = run.writers.iter().map(|writer| writer.last_event).max();
+                run.ended = run.ended.or(last_event.max(last_record));
+            }
+        }
+        let mut segments = catalog.segments()?;
+        // Of a writer that goes on, the segments are those of the manifest that its live rows were read against.
+        segments.retain(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
+        segments.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
+        segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
+        Ok(Self { layout: layout.clone(), runs, segments, live, counters: counted, gaps, catalog })
+    }
+
+    /// All runs, ordered by start time, then id.
+    pub fn runs(&self) -> &[RunInfo] {
+        &self.runs
+    }
+
+    /// Committed segments, ordered by run, writer and number.
+    pub fn segments(&self) -> &[SegmentInfo] {
+        &self.segments
+    }
+
+    /// Rows that are in a journal and in no segment, one batch per writer and metrics name.
+    pub fn live(&self) -> &[LiveRows] {
+        &self.live
+    }
+
+    /// One row per run, metrics name and metric, ordered so, over committed and live rows; from stored statistics,
+    /// without reading a segment.
+    ///
+    /// # Errors
+    /// None today; reserved for catalogs that hold summaries of compacted runs.
+    pub fn summary(&self) -> Result<Vec<SummaryRow>> {
+        let mut merged: BTreeMap<(RunId, &str, &str), MetricStats> = BTreeMap::new();
+        let committed = self.segments.iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
+        let live = self.live.iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
+        for (run, name, metrics) in committed.chain(live) {
+            for stats in metrics {
+                merged
+                    .entry((run, name, &stats.metric))
+                    .and_modify(|known| merge(known, stats))
+                    .or_insert_with(|| stats.clone());
+            }
+        }
+        let rows = merged.into_iter().map(|((run_id, name, _), stats)| SummaryRow {
+            run_id,
+            metrics_name: name.to_owned(),
+            stats,
+        });
+        Ok(rows.collect())
+    }
+
+    /// All artifacts, ordered by creation time, then id.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
+        self.catalog.artifacts()
+    }
+
+    /// All edges between runs and artifacts, ordered by time, run and artifact.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn lineage(&self) -> Result<Vec<LineageEdge>> {
+        self.catalog.lineage()
+    }
+
+    /// All losses that were told, and those that the journals of dead writers show before recovery tells of them; ordered by
+    /// run, writer and time.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn gaps(&self) -> Result<Vec<GapInfo>> {
+        let mut gaps = self.catalog.gaps()?;
+        gaps.extend(self.gaps.iter().cloned());
+        gaps.sort_by_key(|gap| (gap.run_id, gap.writer, gap.time));
+        Ok(gaps)
+    }
+
+    /// Where the files of the store lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Name of the file system the store lies on, as [`Store::file_system`].
+    pub fn file_system(&self) -> &'static str {
+        self.layout.file_system().name
+    }
+
+    pub(crate) fn catalog(&self) -> &CatalogSnapshot {
+        &self.catalog
+    }
+
+    /// What the journals of a writer counted; `None` of one that has ended.
+    pub(crate) fn counters(&self, writer: (RunId, WriterId)) -> Option<Counters> {
+        self.counters.get(&writer).copied()
+    }
+}
+
+fn infos(layout: &Layout, run: RunId, writer: WriterId, manifest: Manifest) -> Vec<SegmentInfo> {
+    let folder = layout.run(run);
+    let segments = manifest.segments.into_iter().map(|segment| SegmentInfo {
+        run_id: run,
+        writer,
+        n: segment.n,
+        metrics_name: segment.metrics_name,
+        path: folder.join(segment.file),
+        blake3: segment.blake3,
+        bytes: segment.bytes,
+        rows: segment.rows,
+        time_min: segment.time_min,
+        time_max: segment.time_max,
+        metrics: segment.metrics,
+    });
+    segments.collect()
 }

@@ -8,8 +8,7 @@ use crate::events::GapKind;
 use crate::host::is_here;
 use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
-use crate::snapshot::{RunState, WriterInfo};
-use crate::store::Snapshot;
+use crate::snapshot::{RunState, Snapshot, WriterInfo};
 
 /// One writer in numbers, at the moment of a snapshot. Of a living writer, and of a dead one that was not recovered yet, the
 /// numbers come from the headers of its journals; of one that ended, from its event log.
