@@ -62,6 +62,11 @@ pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, named: &[Segme
 }
 
 impl Orphan {
+    /// Its number among the segments of its writer.
+    pub(crate) fn number(&self) -> u64 {
+        self.file.n
+    }
+
     /// Reads what the segment holds, after checking that it is whole.
     ///
     /// # Errors

@@ -206,9 +206,12 @@ pub(crate) fn recover_writer(
 ) -> Result<Option<RecoveredWriter>> {
     let Some(Taken { log, manifest, lost }) = take_over(layout, run, writer)? else { return Ok(None) };
     let orphans = orphans::find(layout, run, writer, &manifest.segments)?;
+    // A segment of no event may be taken up with its number, which no other may have then.
+    let next_segment = orphans.iter().map(|orphan| orphan.number() + 1).max().unwrap_or(0).max(manifest.next_segment());
     let mut recovery = Recovery {
         layout,
         config,
+        next_segment,
         manifest,
         log,
         rows: 0,
@@ -253,6 +256,8 @@ pub(crate) fn artifact_of(manifest: &Manifest, metrics_name: &str) -> Option<Met
 struct Recovery<'a> {
     layout: &'a Layout,
     config: &'a EngineConfig,
+    /// Number of the next segment.
+    next_segment: u64,
     manifest: Manifest,
     log: EventLog,
     rows: u64,
@@ -367,10 +372,10 @@ impl Recovery<'_> {
         self.log.append(Event::Segments(Box::new(SegmentsEvent { segments, watermarks })), Durability::Device)
     }
 
-    fn write(&self, batches: &[NamedRows]) -> Result<Vec<SegmentRecord>> {
+    fn write(&mut self, batches: &[NamedRows]) -> Result<Vec<SegmentRecord>> {
         let context = SegmentContext { layout: self.layout, started: &self.manifest.started };
-        let first = self.manifest.next_segment();
-        let numbered = batches.iter().zip(first..);
+        let numbered = batches.iter().zip(self.next_segment..);
+        self.next_segment += batches.len() as u64;
         numbered.map(|(batch, n)| write_segment(&context, n, batch)?.publish(self.layout)).collect()
     }
 

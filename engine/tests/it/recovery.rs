@@ -95,6 +95,40 @@ fn a_lost_page_is_a_gap_and_the_records_behind_it_are_kept() {
     assert_eq!((recovered.rows_recovered, recovered.gaps[0].records), (2000 - 128, 128));
 }
 
+// A recovery was cut short behind a segment that no event names; a power cut then took the journal's page with its rows. The
+// next recovery gave the same number to another segment and took the first one up as well: artifacts named both by one number.
+#[test]
+fn a_segment_that_no_event_names_keeps_its_number_for_itself() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let store = open(&first, small_config());
+    let run = store.start_run(RunOptions::new("p", "s")).expect("run");
+    let (a, b) = (run.metric("a", "x").expect("metric"), run.metric("b", "x").expect("metric"));
+    let mut log = run.logger().expect("logger");
+    // A page of the journal holds 128 records.
+    for (metric, steps) in [(a, 0..128), (b, 128..200)] {
+        steps.for_each(|step| log.log(metric, step, 0.5).expect("logged"));
+    }
+    let (id, writer) = (run.id(), run.writer());
+    drop((log, run, store));
+    let copied = std::process::Command::new("cp").arg("-r").args([&first, &second]).status().expect("cp");
+    assert!(copied.success());
+    let segments = open(&second, small_config()).snapshot().expect("snapshot").segments().to_vec();
+    let orphan = segments.iter().find(|segment| segment.metrics_name == "a").expect("a segment");
+    let place = first.join(orphan.path.strip_prefix(&second).expect("below the store"));
+    std::fs::create_dir_all(place.parent().expect("a folder")).expect("folder");
+    std::fs::copy(&orphan.path, place).expect("copied");
+    let path = stepwell_engine::layout::Layout::new(first.clone()).journal(id, writer, 0);
+    let journal = std::fs::File::options().write(true).open(path).expect("journal");
+    let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
+    journal.write_all_at(&[0; 4096], slots).expect("a page of zeros");
+
+    let snapshot = open(&first, small_config()).snapshot().expect("snapshot");
+    assert_eq!(rows(&snapshot).len(), 200);
+    let numbers: std::collections::BTreeSet<u64> = snapshot.segments().iter().map(|segment| segment.n).collect();
+    assert_eq!(numbers.len(), snapshot.segments().len(), "{:?}", snapshot.segments());
+}
+
 #[test]
 fn a_newer_journal_or_store_is_refused() {
     let folder = tempfile::tempdir().expect("folder");
