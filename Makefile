@@ -17,8 +17,12 @@ CUTS ?= 1000
 INJECTIONS ?= 1920
 FORKS ?= 1000
 HISTORIES ?= 10000
+# 0: every case there is, about 390,000.
+CORRUPTIONS ?= 0
+FUZZ_SECS ?= 120
+FUZZ_TARGETS ?= journal event_log segment
 
-.PHONY: help demo test check fmt rust-test model-test python python-test mlmd-test kill powercut faults processes simulate loom shuttle tsan miri bench bench-python release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test mlmd-test kill powercut faults processes network corruption fuzz simulate loom shuttle tsan miri bench bench-python release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +112,20 @@ faults: ## Full disks, lost folders and 1,920 injected failures (INJECTIONS=n); 
 
 processes: ## 1,000 forks (FORKS=n), stops, stepped clocks, claims
 	STEPWELL_FORKS=$(FORKS) $(CARGO) test --locked --workspace --test processes -- --nocapture
+
+network: ## Stores on a FUSE mount that refuses mappings, 200 kills (NETWORK_KILLS=n); needs root
+	STEPWELL_NETWORK_KILLS=$(or $(NETWORK_KILLS),200) $(CARGO) test --locked --workspace --test network -- --nocapture
+
+corruption: ## Every byte of every kind of file, cut off and changed (CORRUPTIONS=n: a sample)
+	STEPWELL_CORRUPTIONS=$(CORRUPTIONS) $(CARGO) test --locked --workspace --test corruption -- --nocapture
+
+# cargo-fuzz builds on the stable toolchain, without a sanitizer.
+fuzz: ## libFuzzer on journals, event logs and segments, FUZZ_SECS=n each
+	$(CARGO) install --quiet --locked --root $(TARGET)/tools cargo-fuzz@0.13.2
+	for target in $(FUZZ_TARGETS); do \
+		PATH="$(TARGET)/tools/bin:$$PATH" $(CARGO) fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz -s none $$target \
+			-- -max_total_time=$(FUZZ_SECS) -max_len=16384; \
+	done
 
 simulate: ## 30,000 simulated histories (HISTORIES=n of each kind)
 	STEPWELL_HISTORIES=$(HISTORIES) $(CARGO) test --locked --workspace --lib simulation -- --nocapture --test-threads=1

