@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use stepwell_engine::without_forks;
+
 /// A value for each process of a line of forks. What children inherit is never looked at nor freed.
 pub(crate) struct PerProcess<T> {
     first: OnceLock<Link<T>>,
@@ -22,11 +24,14 @@ impl<T: Default> PerProcess<T> {
     pub(crate) fn get(&self) -> &T {
         let process = std::process::id();
         let new = || Link { process, value: T::default(), child: OnceLock::new() };
-        let mut link = self.first.get_or_init(new);
-        while link.process != process {
-            link = link.child.get_or_init(|| Box::new(new()));
-        }
-        &link.value
+        // A child that inherited a link half made would wait for it.
+        without_forks(|| {
+            let mut link = self.first.get_or_init(new);
+            while link.process != process {
+                link = link.child.get_or_init(|| Box::new(new()));
+            }
+            &link.value
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! starts new ones, and the old ones end with their work.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::context::SessionContext;
@@ -59,30 +60,71 @@ pub(crate) fn runtime() -> Result<Arc<Threads>> {
     if let Some(runtime) = slot.as_ref() {
         return Ok(Arc::clone(runtime));
     }
-    let runtime = Builder::new_multi_thread()
+    let runtime = start_threads().map_err(|source| Error::Runtime { source })?;
+    let runtime = Arc::new(Threads { runtime: Some(runtime) });
+    *slot = Some(Arc::clone(&runtime));
+    Ok(runtime)
+}
+
+/// A query that makes planning and execution come to most of what they have once in a process.
+const FIRST_QUERY: &str = "WITH t(a, b, s) AS (VALUES (1, 1.5, 'x'), (2, 2.5, 'y')) \
+    SELECT t.s, count(DISTINCT t.a), avg(t.b), max(u.w), CAST(max(u.d) AS VARCHAR) FROM t JOIN ( \
+        SELECT s, row_number() OVER (PARTITION BY s ORDER BY a) AS w, CAST('2026-01-01' AS TIMESTAMP) AS d FROM t \
+    ) u ON t.s = u.s WHERE t.a < 9.5 AND t.s LIKE '%x%' AND t.s ~ 'x' AND t.a IN (SELECT a FROM t) \
+    GROUP BY t.s HAVING count(*) > 0 ORDER BY 2 DESC LIMIT 5";
+
+/// Has Tokio and DataFusion create what they have once in a process, some milliseconds of work. Forks of other threads wait for it:
+/// a child that inherited one of these half made would wait for it for ever.
+pub(crate) fn initialise_process() {
+    static INITIALISED: AtomicBool = AtomicBool::new(false);
+    if INITIALISED.load(Ordering::Acquire) {
+        return;
+    }
+    without_forks(|| {
+        // Another thread may have done it meanwhile. What cannot be done here is tried again by the query itself.
+        if !INITIALISED.load(Ordering::Acquire)
+            && let Ok(threads) = start_threads()
+        {
+            let (done, when_done) = sync_channel::<()>(0);
+            let first = async move {
+                let _done = done;
+                if let Ok(frame) = SessionContext::new().sql(FIRST_QUERY).await {
+                    let _rows = frame.collect().await;
+                }
+            };
+            let _task = threads.spawn(first);
+            // Nothing is sent: the other end goes with the task.
+            let _gone = when_done.recv();
+            threads.shutdown_background();
+            INITIALISED.store(true, Ordering::Release);
+        }
+    });
+}
+
+fn start_threads() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
         .worker_threads(cores().max(WORKERS_MIN))
         .max_blocking_threads(BLOCKING_MAX)
         .thread_name("stepwell-sql")
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
-        .map_err(|source| Error::Runtime { source })?;
-    let runtime = Arc::new(Threads { runtime: Some(runtime) });
-    *slot = Some(Arc::clone(&runtime));
-    Ok(runtime)
-}
-
-/// Creates what DataFusion has once in a process: its functions, some milliseconds of work. Forks wait for it, as a child that
-/// inherited one of them half made would wait for ever.
-pub(crate) fn initialise_process() {
-    static INITIALISED: AtomicBool = AtomicBool::new(false);
-    if !INITIALISED.load(Ordering::Acquire) {
-        without_forks(|| drop(SessionContext::new()));
-        INITIALISED.store(true, Ordering::Release);
-    }
 }
 
 /// Processors this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_query_has_an_answer() {
+        let threads = start_threads().expect("threads");
+        let first = threads.spawn(async { SessionContext::new().sql(FIRST_QUERY).await?.collect().await });
+        let batches = threads.block_on(first).expect("no panic").expect("an answer");
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+    }
 }

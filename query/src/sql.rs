@@ -167,6 +167,7 @@ impl Session {
         cancelled: &mut dyn FnMut() -> bool,
     ) -> Result<QueryResult> {
         let started = Instant::now();
+        initialise_process();
         let runtime = runtime()?;
         let snapshot = (self.take_snapshot)()?;
         let (sender, receiver) = sync_channel(1);
@@ -212,7 +213,6 @@ impl Query {
     }
 
     async fn answer(self) -> Result<QueryResult> {
-        initialise_process();
         let statement = policy::parse(&self.text)?;
         let guard = Arc::new(Guard::new(self.options.damaged));
         let limit = self.options.memory_limit_bytes;
