@@ -11,6 +11,8 @@
 //! 2. A page is replaced by whoever holds `Pages::busy`, once, unless the memory in its place fails too. Nobody can have
 //!    stored to it in between: stores to it are what faults.
 //! 3. Faults outside the guarded mappings go where they went before.
+//! 4. A mapping is marked as lost before a page of it is replaced. `msync` passes over memory in the place of a page, and returns
+//!    without an error; whoever then finds no mark knows that every page was that of the file.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -113,6 +115,8 @@ fn replace_once(pages: &Pages, address: usize, is_memory_error: bool) -> bool {
         unsafe { libc::sched_yield() };
     }
     let page = address & !(pages.page_bytes - 1);
+    // INV-4.
+    pages.lost.store(true, Ordering::Release);
     let replaced = pages.is_replaced(page) && !is_memory_error || replace(page, pages.page_bytes);
     if replaced {
         pages.set_replaced(page);

@@ -37,7 +37,7 @@ pub(super) struct Pages {
     pub busy: AtomicBool,
     /// A bit for each page that memory took the place of.
     replaced: Box<[AtomicU64]>,
-    /// At least one page was replaced.
+    /// A page is being replaced, or was.
     pub lost: AtomicBool,
 }
 
@@ -63,7 +63,6 @@ impl Pages {
     pub(super) fn set_replaced(&self, page: usize) {
         let (word, bit) = self.bit(page);
         word.fetch_or(bit, Ordering::AcqRel);
-        self.lost.store(true, Ordering::Release);
     }
 }
 
