@@ -41,6 +41,8 @@ impl Promise {
 pub struct Cut {
     pub run: RunId,
     pub threads: usize,
+    /// What each thread had told when it began.
+    pub told: Vec<Told>,
     /// When it began, by the monotonic clock.
     pub time: u64,
     pub promise: Promise,
@@ -55,6 +57,8 @@ pub struct Seen {
     pub reached: [u64; 6],
     /// Records that were promised by `durable_seq`, by a call that returned, and by the schedule.
     pub promised: [u64; 3],
+    /// Records that were lost and told as durable when the cut had begun.
+    pub lost_of_late: u64,
     /// Empty or torn slots that recovery told.
     pub told: u64,
     /// Cuts after which nothing of the writer was left.
@@ -71,8 +75,9 @@ impl fmt::Display for Seen {
             f,
             "cut before open {nothing}, opened {opened}, started {started}, logging {logging}, durable {durable}, done {done}; \
              {} recoveries cut; records promised by durable_seq {by_position}, by a call {by_call}, by the schedule {by_time}; \
-             {} slots told as gaps; {} writers without a trace, at most {} empty event logs at a time",
-            self.recoveries_cut, self.told, self.without_a_trace, self.nameless
+             {} slots told as gaps; {} records lost that were told as durable when the cut had begun; {} writers without a \
+             trace, at most {} empty event logs at a time",
+            self.recoveries_cut, self.told, self.lost_of_late, self.without_a_trace, self.nameless
         )
     }
 }
@@ -116,7 +121,7 @@ pub fn check(
         holes += check_thread(cut, board, thread, &own, tally, seen);
     }
     tally.invented += threads.values().map(|rows| rows.len() as u64).sum::<u64>();
-    let durable = (0..cut.threads).any(|thread| board.told(thread).durable > 0);
+    let durable = cut.told.iter().any(|told| told.durable > 0);
     check_gaps(&snapshot, cut, holes, durable, seen);
     check_catalog(&store, &snapshot, case);
     earlier.push((cut.run, rows_in_segments(&snapshot, cut.run)));
@@ -133,7 +138,9 @@ fn rows_in_segments(snapshot: &Snapshot, run: RunId) -> u64 {
 
 /// Checks the rows of one thread, by rising sequence number; returns how many are missing in front of others.
 fn check_thread(cut: &Cut, board: &Board, thread: usize, own: &[Found], tally: &mut Tally, seen: &mut Seen) -> u64 {
-    let Told { acknowledged, durable, covered } = board.told(thread);
+    let Told { durable, covered, .. } = cut.told[thread];
+    let after = board.told(thread);
+    let acknowledged = after.acknowledged;
     let window = cut.promise.window + SLACK;
     let late = board.lateness(cut.time.saturating_sub(2 * window.as_nanos() as u64), cut.time);
     let old = cut.time.saturating_sub((window + late).as_nanos() as u64);
@@ -168,6 +175,7 @@ fn check_thread(cut: &Cut, board: &Board, thread: usize, own: &[Found], tally: &
         );
     }
     tally.lost_beyond += beyond;
+    seen.lost_of_late += missing(after.durable.max(after.covered)).saturating_sub(beyond);
     tally.lost_within += lost - beyond;
     let last = present.iter().rposition(|there| *there).map_or(0, |last| last as u64);
     missing(last)
