@@ -10,10 +10,12 @@ use crate::catalog::{CatalogSnapshot, run_state};
 use crate::error::Result;
 use crate::events::{Direction, FinishState, GapEvent, MetricStats, ParamValue, ProcessInfo};
 use crate::ids::{ContentHash, RunId, WriterId};
+use crate::index;
 use crate::layout::Layout;
 use crate::live::{LiveWriter, read_writer};
 use crate::manifest::Manifest;
 use crate::stats::Counters;
+use crate::store::Access;
 
 /// State of a run, told from its writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +287,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Catalog`](crate::Error::Catalog).
     pub fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
-        self.catalog.artifacts()
+        self.indexed(CatalogSnapshot::artifacts)
     }
 
     /// All edges between runs and artifacts, ordered by time, run and artifact.
@@ -293,7 +295,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Catalog`](crate::Error::Catalog).
     pub fn lineage(&self) -> Result<Vec<LineageEdge>> {
-        self.catalog.lineage()
+        self.indexed(CatalogSnapshot::lineage)
     }
 
     /// All losses that were told, and those that the journals of dead writers show before recovery tells of them; ordered by
@@ -302,10 +304,20 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Catalog`](crate::Error::Catalog).
     pub fn gaps(&self) -> Result<Vec<GapInfo>> {
-        let mut gaps = self.catalog.gaps()?;
+        let mut gaps = self.indexed(CatalogSnapshot::gaps)?;
         gaps.extend(self.gaps.iter().cloned());
         gaps.sort_by_key(|gap| (gap.run_id, gap.writer, gap.time));
         Ok(gaps)
+    }
+
+    /// What the catalog says; where it turns out to be damaged, what the event logs say now.
+    pub(crate) fn indexed<T>(&self, read: impl Fn(&CatalogSnapshot) -> Result<T>) -> Result<T> {
+        match read(&self.catalog) {
+            Err(error) if index::is_damaged(&self.layout, &error) => {
+                read(&index::open_anew(&self.layout, Access::Read, &error)?.snapshot(&self.layout)?)
+            }
+            other => other,
+        }
     }
 
     /// Where the files of the store lie.
@@ -316,10 +328,6 @@ impl Snapshot {
     /// Name of the file system the store lies on, as [`Store::file_system`](crate::Store::file_system).
     pub fn file_system(&self) -> &'static str {
         self.layout.file_system().name
-    }
-
-    pub(crate) fn catalog(&self) -> &CatalogSnapshot {
-        &self.catalog
     }
 
     /// What the journals of a writer counted; `None` of one that has ended.

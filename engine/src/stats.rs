@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::catalog::CatalogSnapshot;
 use crate::error::Result;
 use crate::events::GapKind;
 use crate::host::is_here;
@@ -108,7 +109,7 @@ impl Snapshot {
     /// [`crate::Error::Catalog`].
     pub fn writer_stats(&self) -> Result<Vec<WriterStats>> {
         let sums = self.sums()?;
-        let logged = self.catalog().records_logged()?;
+        let logged = self.indexed(CatalogSnapshot::records_logged)?;
         let places = JournalPlaces::new(self.layout());
         let writers = self.runs().iter().flat_map(|run| run.writers.iter().map(|writer| (run.run_id, writer)));
         let stats = writers.map(|(run_id, info)| {
