@@ -25,6 +25,7 @@ use crate::segment_scan::SEGMENTS_URL;
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
 use crate::suggest::nearest;
+use crate::table_functions;
 
 /// How often a waiting call looks whether it was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -275,6 +276,7 @@ impl Query {
         let context = SessionContext::new_with_config_rt(config, environment);
         let tables = StoreTables { snapshot: Arc::clone(&self.snapshot), guard: Arc::clone(guard) };
         context.register_catalog(CATALOG, Arc::new(StoreCatalog { tables: Arc::new(tables) }));
+        table_functions::register(&context, &self.snapshot, guard);
         Ok(context)
     }
 
