@@ -5,6 +5,8 @@
 //! | `run_id` | Dictionary(Int32, Utf8) | no | run |
 //! | `rank`, `attempt` | Int32 | no | of the writer |
 //! | `step` | Int64 | no | caller's step |
+//! | `pipeline`, `stage` | Dictionary(Int32, Utf8) | no | of the run |
+//! | `run_name` | Dictionary(Int32, Utf8) | yes | display name of the run |
 //! | `time` | Timestamp(us, UTC) | no | when the last record of the step was logged |
 //! | a metric each, sorted by name | Float64 | yes | its value at the step; null where it was not logged |
 //!
@@ -13,7 +15,7 @@
 //! under the metrics name, or that the one run did. A metric whose name is one of the columns above gets `_value`
 //! behind its name. Names that are not lower case, or hold a `/`, are written in double quotes.
 //!
-//! Filters on run, rank, attempt and step reach `metrics` and leave out segments; those on a metric's value do not.
+//! Filters on the columns before `time` reach `metrics` and leave out segments; those on a metric's value do not.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,7 +35,8 @@ use crate::source::SnapshotSource;
 /// Most columns: each is an aggregate, and planning takes time for each.
 const METRICS_MAX: usize = 2000;
 
-const KEYS: [&str; 4] = ["run_id", "rank", "attempt", "step"];
+/// Columns that tell one row from another. The last three follow from the run.
+const KEYS: [&str; 7] = ["run_id", "rank", "attempt", "step", "pipeline", "stage", "run_name"];
 const TIME: &str = "time";
 
 pub(super) fn table(store: &Arc<Store>, arguments: &Arguments) -> Result<Arc<dyn TableProvider>> {

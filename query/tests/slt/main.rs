@@ -1,7 +1,8 @@
 //! Questions in SQL with their answers: `tests/sql/*.slt`, in the form of sqllogictest.
 //!
 //! Each file is asked three times, over a store that the engine writes: with all rows live, all committed, and split.
-//! The answers have to be the same. `STEPWELL_SLT=q07` asks the files whose name holds `q07`.
+//! The answers have to be the same. `STEPWELL_SLT=q07` asks the files whose name holds `q07`; with `STEPWELL_SLT_WRITE=1` the
+//! answers over live rows are written into the files, to be compared with what is known before they are kept.
 
 mod cookbook;
 mod made;
@@ -14,13 +15,18 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use sqllogictest::{DB, DBOutput, DefaultColumnType, Record, Runner, parse_file, strict_column_validator};
+use sqllogictest::{
+    DB, DBOutput, DefaultColumnType, Record, Runner, default_normalizer, default_validator, parse_file,
+    strict_column_validator,
+};
 use stepwell_query::{Error, QueryOptions, QueryResult, Session};
 
 use stores::{Placement, TestStore};
 
 /// Limits the files to those whose name holds its value.
 const FILTER: &str = "STEPWELL_SLT";
+/// Writes answers into the files instead of comparing them.
+const WRITE: &str = "STEPWELL_SLT_WRITE";
 
 #[test]
 fn every_question_is_answered_over_live_rows() {
@@ -50,6 +56,12 @@ fn ask_all(placement: Placement) {
             async move { Ok(Database { session }) }
         });
         runner.with_column_validator(strict_column_validator);
+        if placement == Placement::Live && std::env::var_os(WRITE).is_some() {
+            let update =
+                runner.update_test_file(file, " ", default_validator, default_normalizer, strict_column_validator);
+            futures::executor::block_on(update).expect("written");
+            continue;
+        }
         let records = parse_file::<DefaultColumnType>(file).unwrap_or_else(|error| panic!("{error}"));
         for record in records {
             asked += usize::from(matches!(record, Record::Query { .. } | Record::Statement { .. }));
