@@ -6,6 +6,7 @@ mod errors;
 mod floats;
 mod formats;
 mod guide;
+mod hostile;
 mod policy;
 mod pruning;
 mod store;
