@@ -5,6 +5,8 @@ mod damage;
 mod errors;
 mod floats;
 mod formats;
+mod fuzz;
+mod fuzz_target;
 mod guide;
 mod hostile;
 mod policy;
