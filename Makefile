@@ -20,7 +20,7 @@ HISTORIES ?= 10000
 # 0: every case there is, about 390,000.
 CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
-FUZZ_TARGETS ?= journal event_log segment
+FUZZ_TARGETS ?= journal event_log segment sql
 
 .PHONY: help demo test check fmt rust-test model-test python python-test mlmd-test kill powercut faults processes network corruption fuzz simulate loom shuttle tsan miri bench bench-python release wheel clean
 
@@ -120,11 +120,12 @@ corruption: ## Every byte of every kind of file, cut off and changed (CORRUPTION
 	STEPWELL_CORRUPTIONS=$(CORRUPTIONS) $(CARGO) test --locked --workspace --test corruption -- --nocapture
 
 # cargo-fuzz builds on the stable toolchain, without a sanitizer.
-fuzz: ## libFuzzer on journals, event logs and segments, FUZZ_SECS=n each
+fuzz: ## libFuzzer on journals, event logs, segments and SQL, FUZZ_SECS=n each
 	$(CARGO) install --quiet --locked --root $(TARGET)/tools cargo-fuzz@0.13.2
 	for target in $(FUZZ_TARGETS); do \
-		PATH="$(TARGET)/tools/bin:$$PATH" $(CARGO) fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz -s none $$target \
-			-- -max_total_time=$(FUZZ_SECS) -max_len=16384; \
+		PATH="$(TARGET)/tools/bin:$$PATH" $(CARGO) fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz -s none \
+			$$([ $$target != sql ] || echo --features sql) $$target \
+			-- -max_total_time=$(FUZZ_SECS) -max_len=16384 -timeout=60 -rss_limit_mb=4096; \
 	done
 
 simulate: ## 30,000 simulated histories (HISTORIES=n of each kind)

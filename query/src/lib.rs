@@ -38,6 +38,8 @@
 //! opened, row groups and pages by Parquet's statistics. The first use of a segment in a process reads it whole once,
 //! to hash it.
 
+mod bounded;
+mod cooperation;
 mod error;
 mod facts;
 mod integrity;

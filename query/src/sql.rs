@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -16,6 +17,8 @@ use futures::StreamExt;
 use object_store::memory::InMemory;
 use stepwell_engine::{Result as EngineResult, Store};
 
+use crate::bounded;
+use crate::cooperation::CooperativeJoins;
 use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
 use crate::integrity::{DamagedPolicy, Guard};
 use crate::policy;
@@ -273,7 +276,14 @@ impl Query {
         // Nothing a query says reaches the file system: the only store it can name is empty.
         environment.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
         environment.register_object_store(ObjectStoreUrl::parse(SEGMENTS_URL)?.as_ref(), Arc::new(InMemory::new()));
-        let context = SessionContext::new_with_config_rt(config, environment);
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(environment)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
+            .build();
+        let context = SessionContext::new_with_state(state);
+        bounded::register(&context, self.options.memory_limit_bytes);
         let tables = StoreTables { snapshot: Arc::clone(&self.snapshot), guard: Arc::clone(guard) };
         context.register_catalog(CATALOG, Arc::new(StoreCatalog { tables: Arc::new(tables) }));
         table_functions::register(&context, &self.snapshot, guard);

@@ -26,7 +26,7 @@ fn assert_right(name: &str, changes: impl IntoIterator<Item = Change>) -> Tally 
     let (folder, stratum) = (memory_folder(), stratum(name));
     let mut tally = Tally::default();
     for change in changes {
-        let verdict = judge(stratum, &change, &folder.path().join("store")).expect("a case");
+        let verdict = judge(stratum, &change, &folder.path().join("store"), true).expect("a case");
         assert!(verdict.faults.is_empty(), "{change:?}: {:?}", verdict.faults);
         tally.add(&verdict.tally);
     }

@@ -190,16 +190,22 @@ fn in_segments(state: &str, gaps: &str) -> [String; 2] {
     [1000, 1500].map(|rows| format!("{state} {rows} {gaps}"))
 }
 
-#[test]
-fn another_machine_neither_recovers_a_run_nor_calls_it_dead() {
-    // Without locks the event log says nothing of the writer, as on a file system that does not carry locks across.
-    let Some(mount) = Mount::new(false) else { return };
-    let run = RunId::generate();
+/// A writer that has logged 1,000 records and committed them, and then 500 more.
+fn writer_of(mount: &Mount, run: RunId) -> Worker {
     let mut writer = Worker::start(command(&mount.store(), &mount.scratch()));
     assert_eq!(writer.ask(&format!("start {run}")), "started");
     assert_eq!(writer.ask("log 1000"), "logged 1000");
     assert_eq!(writer.ask("commit"), "committed 1000");
     assert_eq!(writer.ask("log 500"), "logged 500");
+    writer
+}
+
+#[test]
+fn another_machine_neither_recovers_a_run_nor_calls_it_dead() {
+    // Without locks the event log says nothing of the writer, as on a file system that does not carry locks across.
+    let Some(mount) = Mount::new(false) else { return };
+    let run = RunId::generate();
+    let mut writer = writer_of(&mount, run);
     assert!(!writer.maps().contains(mount.path().to_str().expect("UTF-8")), "{}", writer.maps());
     let mut elsewhere = Worker::start(command_elsewhere(&mount.store(), &mount.scratch()));
     let look = format!("look {run}");
@@ -224,11 +230,7 @@ fn another_machine_neither_recovers_a_run_nor_calls_it_dead() {
 fn scratch_that_did_not_survive_a_restart_is_told_as_a_loss_once() {
     let Some(mount) = Mount::new(true) else { return };
     let run = RunId::generate();
-    let mut writer = Worker::start(command(&mount.store(), &mount.scratch()));
-    assert_eq!(writer.ask(&format!("start {run}")), "started");
-    assert_eq!(writer.ask("log 1000"), "logged 1000");
-    assert_eq!(writer.ask("commit"), "committed 1000");
-    assert_eq!(writer.ask("log 500"), "logged 500");
+    let writer = writer_of(&mount, run);
     writer.kill();
     std::fs::remove_dir_all(mount.scratch()).expect("the machine forgets");
     // Without a restart the writer may live in a container whose scratch is not seen from here.

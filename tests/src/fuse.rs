@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use libc::{EAGAIN, EINTR, EIO, ENODEV, ENOENT, EPERM};
+
 /// Bytes of one write that the kernel hands over at most.
 const WRITE_BYTES_MAX: u32 = 128 << 10;
 const REQUEST_BYTES_MAX: usize = WRITE_BYTES_MAX as usize + (64 << 10);
@@ -268,10 +270,3 @@ impl Device {
         }
     }
 }
-
-const EPERM: i32 = 1;
-const ENOENT: i32 = 2;
-const EINTR: i32 = 4;
-const EIO: i32 = 5;
-const EAGAIN: i32 = 11;
-const ENODEV: i32 = 19;

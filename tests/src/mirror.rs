@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use libc::{EBADF, EINVAL, ENOENT, ENOLCK, ENOSYS, EPERM};
+
 use crate::fuse::{Answer, FileSystem, Operation, Request};
 
 const ROOT: u64 = 1;
@@ -18,13 +20,6 @@ const TRUNCATE: u32 = 0o1000;
 const SET_MODE: u32 = 1;
 const SET_SIZE: u32 = 8;
 const BY_HANDLE: u32 = 64;
-
-const EPERM: i32 = 1;
-const ENOENT: i32 = 2;
-const EBADF: i32 = 9;
-const EINVAL: i32 = 22;
-const ENOLCK: i32 = 37;
-const ENOSYS: i32 = 38;
 
 /// The file system.
 pub struct Mirror {

@@ -35,8 +35,11 @@ impl Arguments {
             return Ok(&self.texts);
         }
         let (low, high) = (*counts.start(), *counts.end());
-        let wanted = if low == high { low.to_string() } else { format!("{low} to {high}") };
-        Err(self.error(&format!("it takes {wanted} arguments, and got {}", self.texts.len())))
+        let wanted = match (low, high) {
+            (1, 1) => "1 argument".to_owned(),
+            (low, high) => format!("{low} to {high} arguments"),
+        };
+        Err(self.error(&format!("it takes {wanted}, and got {}", self.texts.len())))
     }
 
     /// How the function is called.

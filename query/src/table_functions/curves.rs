@@ -1,6 +1,6 @@
 //! Function `curves(['metrics name'])`: one value per step, where a run was resumed and steps were repeated.
 //!
-//! The columns are those of `metrics`. Of its rows, two kinds are left out:
+//! The columns are those of `metrics`; `time`, `value`, `attempt` and `seq` are nullable by their type, and never null. Of its rows, two kinds are left out:
 //!
 //! 1. Rows that a later attempt took back. A rank that was resumed goes on from a checkpoint and repeats the steps after
 //!    it: of the rows that an attempt logged under a metrics name, those at or after the lowest step of any later attempt of the

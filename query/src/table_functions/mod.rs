@@ -63,6 +63,11 @@ const DEFINITIONS: [Definition; 5] = [
     Definition { name: "descendants", usage: "descendants('artifact or run')", make: lineage::descendants },
 ];
 
+/// Names of all functions.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    DEFINITIONS.iter().map(|definition| definition.name)
+}
+
 /// Makes the functions known to the queries of `context`.
 pub(crate) fn register(context: &SessionContext, snapshot: &Arc<dyn SnapshotSource>, guard: &Arc<Guard>) {
     let store = Arc::new(Store { snapshot: Arc::clone(snapshot), guard: Arc::clone(guard) });

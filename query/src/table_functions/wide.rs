@@ -7,7 +7,7 @@
 //! | `step` | Int64 | no | caller's step |
 //! | `pipeline`, `stage` | Dictionary(Int32, Utf8) | no | of the run |
 //! | `run_name` | Dictionary(Int32, Utf8) | yes | display name of the run |
-//! | `time` | Timestamp(us, UTC) | no | when the last record of the step was logged |
+//! | `time` | Timestamp(us, UTC) | yes | when the last record of the step was logged; never null |
 //! | a metric each, sorted by name | Float64 | yes | its value at the step; null where it was not logged |
 //!
 //! One row per (run, rank, attempt, step), in no order. Where a writer logged a metric more than once at a step, the

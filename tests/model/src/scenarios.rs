@@ -47,6 +47,13 @@ pub const READER_OF_LAPS: Scenario = ("a reader of later laps", reader_of_laps);
 pub const ALL: [Scenario; 10] =
     [SEVERAL_LAPS, ROWS, FULL_RING, TWO_LOGGERS, HANDOVER, PARTS, FINISH, FORK_AND_FINISH, READER, READER_OF_LAPS];
 
+/// A ring, its logger and its sealer.
+fn sides(size: Size) -> (Ring, Logger, Sealer) {
+    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
+    let (logger, sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
+    (ring, logger, sealer)
+}
+
 fn tally(acknowledged: u64, dropped: u64, sealer: &Sealer) -> Tally {
     let kept = sealer.committed;
     assert_eq!(kept, acknowledged, "records kept, and records whose call had returned");
@@ -54,21 +61,27 @@ fn tally(acknowledged: u64, dropped: u64, sealer: &Sealer) -> Tally {
 }
 
 /// Calls `log` so often; a record that finds no room is dropped and counted. Returns the drops.
-fn log_or_drop(calls: u64, mut log: impl FnMut() -> Result<(), NoRoom>) -> u64 {
+fn log_or_drop(calls: u64, log: impl FnMut() -> Result<(), NoRoom>) -> u64 {
+    let (drops, closed) = log_until_closed(calls, log);
+    assert_eq!(closed, None, "nobody closed the ring");
+    drops
+}
+
+/// Calls `log` so often, or until the ring is closed. Returns the drops, and what the refused call was told.
+fn log_until_closed(calls: u64, mut log: impl FnMut() -> Result<(), NoRoom>) -> (u64, Option<GateState>) {
     let mut drops = 0;
     for _ in 0..calls {
         match log() {
             Ok(()) => {}
             Err(NoRoom::Full) => drops += 1,
-            Err(NoRoom::Closed(state)) => panic!("nobody closed the ring, and it is {state:?}"),
+            Err(NoRoom::Closed(state)) => return (drops, Some(state)),
         }
     }
-    drops
+    (drops, None)
 }
 
 fn several_laps(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
+    let (_, mut logger, mut sealer) = sides(size);
     let worker = thread::spawn(move || (log_or_drop(size.calls, || logger.log()), logger.index()));
     (0..size.looks).for_each(|_| sealer.look());
     let (drops, index) = worker.join().expect("the logger's thread");
@@ -78,8 +91,7 @@ fn several_laps(size: Size) -> Tally {
 }
 
 fn rows(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
+    let (_, mut logger, mut sealer) = sides(size);
     let worker = thread::spawn(move || {
         let single = u64::from(logger.log().is_ok());
         let drops = log_or_drop(size.calls, || logger.log_row(2));
@@ -93,8 +105,7 @@ fn rows(size: Size) -> Tally {
 }
 
 fn full_ring(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
+    let (ring, mut logger, mut sealer) = sides(size);
     let core = ring.core;
     let worker = thread::spawn(move || {
         for _ in 0..size.calls {
@@ -161,8 +172,7 @@ fn handover(size: Size) -> Tally {
 }
 
 fn parts(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
+    let (_, mut logger, mut sealer) = sides(size);
     let worker = thread::spawn(move || (log_or_drop(size.calls, || logger.log()), logger.index()));
     for look in 0..size.looks {
         sealer.commit(1);
@@ -176,26 +186,13 @@ fn parts(size: Size) -> Tally {
 }
 
 fn finish(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
-    let worker = thread::spawn(move || {
-        let mut drops = 0;
-        for _ in 0..size.calls {
-            match logger.log() {
-                Ok(()) => {}
-                Err(NoRoom::Full) => drops += 1,
-                Err(NoRoom::Closed(state)) => {
-                    assert_eq!(state, GateState::Closed);
-                    break;
-                }
-            }
-        }
-        (drops, logger)
-    });
+    let (ring, mut logger, mut sealer) = sides(size);
+    let worker = thread::spawn(move || (log_until_closed(size.calls, || logger.log()), logger));
     sealer.look();
     ring.core.close(GateState::Closed);
     sealer.look();
-    let (drops, mut logger) = worker.join().expect("the logger's thread");
+    let ((drops, seen), mut logger) = worker.join().expect("the logger's thread");
+    assert!(seen.is_none_or(|seen| seen == GateState::Closed), "{seen:?}");
     assert_eq!(logger.log(), Err(NoRoom::Closed(GateState::Closed)), "a call after finish");
     let index = logger.index();
     drop(logger);
@@ -204,25 +201,14 @@ fn finish(size: Size) -> Tally {
 }
 
 fn fork_and_finish(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
-    let worker = thread::spawn(move || {
-        let mut drops = 0;
-        for _ in 0..size.calls {
-            match logger.log() {
-                Ok(()) => {}
-                Err(NoRoom::Full) => drops += 1,
-                Err(NoRoom::Closed(state)) => return (drops, logger, Some(state)),
-            }
-        }
-        (drops, logger, None)
-    });
+    let (ring, mut logger, mut sealer) = sides(size);
+    let worker = thread::spawn(move || (log_until_closed(size.calls, || logger.log()), logger));
     let gate = ring.core.gate.clone();
     let forker = thread::spawn(move || gate.close(GateState::Forked));
     ring.core.close(GateState::Closed);
     sealer.look();
     forker.join().expect("the forking thread");
-    let (drops, mut logger, seen) = worker.join().expect("the logger's thread");
+    let ((drops, seen), mut logger) = worker.join().expect("the logger's thread");
     let state = ring.core.gate.state();
     assert_ne!(state, GateState::Open);
     assert!(seen.is_none_or(|seen| seen == state), "told {seen:?}, and it is {state:?}");
@@ -234,8 +220,7 @@ fn fork_and_finish(size: Size) -> Tally {
 }
 
 fn reader(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
+    let (ring, mut logger, mut sealer) = sides(size);
     let eyes = thread::spawn(move || {
         // The youngest first: what is found then must be found again.
         let found = |index| match ring.core.read(index) {
@@ -258,8 +243,7 @@ fn reader(size: Size) -> Tally {
 }
 
 fn reader_of_laps(size: Size) -> Tally {
-    let ring = Ring::new(0, size.capacity, size.gates_per_lap);
-    let (mut logger, mut sealer) = (Logger::new(&ring, 0), Sealer::new(&ring));
+    let (ring, mut logger, mut sealer) = sides(size);
     let eyes = thread::spawn(move || {
         // The last record of the first lap, and the first of the next.
         for index in [ring.core.capacity() - 1, ring.core.capacity()] {

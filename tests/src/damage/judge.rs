@@ -40,12 +40,12 @@ impl Found {
     }
 }
 
-/// Damages the sample in `root`, opens it for reading and then for logging, has the doctor repair it, and judges what is seen
-/// each time.
+/// Damages the sample in `root`, opens it for reading and then for logging, has the doctor repair it if `with_doctor`, and
+/// judges what is seen each time.
 ///
 /// # Errors
 /// The error of the file system, when the case could not be set up.
-pub fn judge(stratum: &Stratum, change: &Change, root: &Path) -> io::Result<Verdict> {
+pub fn judge(stratum: &Stratum, change: &Change, root: &Path, with_doctor: bool) -> io::Result<Verdict> {
     let sample = &stratum.sample;
     let path = root.join(&sample.image.files[stratum.file].path);
     sample.image.write(root)?;
@@ -62,7 +62,9 @@ pub fn judge(stratum: &Stratum, change: &Change, root: &Path) -> io::Result<Verd
         view = case.repair();
     }
     let found = view.map(|view| case.judge_view("logging", view)).unwrap_or_default();
-    case.judge_doctor();
+    if with_doctor {
+        case.judge_doctor();
+    }
     let tally = &mut case.verdict.tally;
     (tally.kept, tally.lost_within) = (found.kept, found.lost_within);
     (tally.lost_beyond, tally.invented) = (found.lost_beyond, found.invented);

@@ -1,0 +1,1 @@
+SELECT run_id, metric, min, min_step FROM summary WHERE metric IN ('loss', 'accuracy') AND min IS NOT NULL ORDER BY min DESC NULLS LAST LIMIT 10

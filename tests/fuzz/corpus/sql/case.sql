@@ -1,0 +1,1 @@
+SELECT CASE WHEN value > 1e3 THEN 'high' WHEN isnan(value) THEN 'nan' ELSE lower(metric) || '!' END AS k, COALESCE(NULLIF(value, 0.0), -1.5e-7), value::BIGINT % 3 FROM metrics WHERE NOT (metric LIKE 'l%s' OR metric ~ '^a.c+') LIMIT 7 OFFSET 2

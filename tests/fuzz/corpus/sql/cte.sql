@@ -1,0 +1,1 @@
+WITH RECURSIVE up(id, depth) AS (SELECT artifact_id, 0 FROM lineage UNION ALL SELECT l.artifact_id, depth + 1 FROM up JOIN lineage l ON l.artifact_id = up.id WHERE depth < 3) SELECT count(*), max(depth) FROM up

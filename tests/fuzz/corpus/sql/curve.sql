@@ -1,0 +1,1 @@
+SELECT step, value, avg(value) OVER (PARTITION BY run_id ORDER BY step ROWS BETWEEN 5 PRECEDING AND CURRENT ROW) AS smooth FROM metrics WHERE metric = 'loss' AND step BETWEEN 1 AND 50

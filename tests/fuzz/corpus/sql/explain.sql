@@ -1,0 +1,1 @@
+EXPLAIN ANALYZE SELECT metrics_name, approx_percentile_cont(value, 0.5), array_agg(step ORDER BY step) FROM metrics GROUP BY GROUPING SETS ((metrics_name), ())

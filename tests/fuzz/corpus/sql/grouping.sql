@@ -1,0 +1,1 @@
+SELECT metrics_name, metric, count(*) FILTER (WHERE value > 0), corr(step, value), median(value), bool_and(step > 0), grouping(metric) FROM metrics GROUP BY ROLLUP(metrics_name, metric) ORDER BY ALL

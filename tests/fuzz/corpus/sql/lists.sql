@@ -1,0 +1,1 @@
+SELECT make_array(1, 2.5, NULL)[2], array_length(range(1, 9, 2)), map_keys(MAP {'a': 1}), struct(1, 'x'), array_sort([3, 1, 2]) /* and */ FROM params WHERE key IN ('lr', 'seed')

@@ -1,0 +1,1 @@
+SELECT r.params['lr'] AS lr, count(*), avg(m.value), stddev(m.value) FROM metrics m JOIN runs r ON r.run_id = m.run_id WHERE r.params['lr'] > 0.01 GROUP BY 1 HAVING count(*) > 2 ORDER BY lr

@@ -1,0 +1,1 @@
+COPY (SELECT * FROM metrics) TO 'x.csv'

@@ -1,0 +1,1 @@
+SELECT run_id FROM runs r WHERE EXISTS (SELECT 1 FROM metrics m WHERE m.run_id = r.run_id AND m.value = (SELECT max(value) FROM metrics)) AND r.state <> ALL (SELECT 'died')

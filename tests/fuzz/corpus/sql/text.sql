@@ -1,0 +1,1 @@
+SELECT regexp_replace(metric, '(l)(o)', '\2\1', 'g'), substr(metric, 2, 3), split_part('a,b,c', ',', 2), lpad(metric, 9, '*'), encode(metric, 'hex'), to_timestamp(17), repeat('ab', 3) FROM metrics -- a comment

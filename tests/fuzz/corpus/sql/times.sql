@@ -1,0 +1,1 @@
+SELECT date_trunc('minute', time) AS minute, count(DISTINCT step), CAST(max(time) AS VARCHAR), time + INTERVAL '1 day' > now() FROM metrics WHERE time > '2026-01-01T00:00:00Z' GROUP BY minute, time

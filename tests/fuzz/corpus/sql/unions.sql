@@ -1,0 +1,1 @@
+(SELECT 'a' AS x, 1 AS n UNION ALL SELECT metric, step FROM metrics) EXCEPT SELECT 'loss', 3 INTERSECT SELECT 'loss', 3 ORDER BY n DESC

@@ -1,0 +1,1 @@
+SELECT * FROM (VALUES (1, 'x', NULL), (2, 'y', 2.5)) AS t(a, b, c) CROSS JOIN LATERAL (SELECT t.a + 1 AS d) AS u, unnest([1, 2, 3]) AS v(e) WHERE t.a = ANY([1, 2])

@@ -1,0 +1,1 @@
+SELECT run_id, step, lag(value, 1, 0.0) OVER w, rank() OVER (ORDER BY value DESC), first_value(value) IGNORE NULLS OVER w, ntile(4) OVER w FROM metrics QUALIFY row_number() OVER w < 5 WINDOW w AS (PARTITION BY metric ORDER BY step)
