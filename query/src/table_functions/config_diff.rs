@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::catalog::TableProvider;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use stepwell_engine::{ParamValue, RunInfo};
 
 use super::Store;
@@ -29,6 +29,8 @@ use crate::system_tables::columns::{
 
 /// Most runs that can be named.
 const RUNS_MAX: usize = 10_000;
+/// Most rows. Runs that all have other parameters would make as many as the square of their number.
+const ROWS_MAX: usize = 5_000_000;
 
 pub(super) fn table(store: &Arc<Store>, arguments: &Arguments) -> Result<Arc<dyn TableProvider>> {
     let all = store.snapshot.runs();
@@ -62,6 +64,14 @@ fn fields() -> Vec<Field> {
 fn rows(runs: &[RunInfo]) -> Result<Vec<arrow::array::ArrayRef>> {
     let known: BTreeSet<&String> = runs.iter().flat_map(|run| run.params.keys()).collect();
     let differing: Vec<&String> = known.into_iter().filter(|key| differs(runs, key)).collect();
+    let count = differing.len().saturating_mul(runs.len());
+    if count > ROWS_MAX {
+        return Err(DataFusionError::Plan(format!(
+            "config_diff(['run', ...]): {} parameters differ among {} runs, and a table has at most {ROWS_MAX} rows of them; name the runs to compare",
+            differing.len(),
+            runs.len()
+        )));
+    }
     let cells: Vec<(&String, &RunInfo)> =
         differing.into_iter().flat_map(|key| runs.iter().map(move |run| (key, run))).collect();
     let values = || cells.iter().map(|(key, run)| run.params.get(*key));

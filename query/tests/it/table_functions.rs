@@ -243,3 +243,21 @@ fn a_wrong_call_is_told_what_the_function_takes() {
     let error = fail(&fixture.session(Placement::Live), "SELECT * FROM config_diff('twice', 'twice')").to_string();
     assert!(error.contains("\"twice\" fits 2 runs") && error.contains(&fixture.runs[0].run_id.to_string()), "{error}");
 }
+
+#[test]
+fn a_table_that_would_be_too_large_is_refused() {
+    let mut fixture = Fixture::new();
+    for run in 0..2300 {
+        fixture.run("p", "s", Some(&format!("run-{run}")), &[(&format!("only-{run}"), 1.into())]);
+    }
+    let run = fixture.runs[0].run_id;
+    for metric in 0..2001 {
+        fixture.log(run, "many", &format!("m{metric:04}"), &[1.0]);
+    }
+    let session = fixture.session(Placement::Live);
+    let message = fail(&session, "SELECT * FROM wide('many')").to_string();
+    assert!(message.contains("\"many\" has 2001 metrics, and a table at most 2000 columns of them"), "{message}");
+    let message = fail(&session, "SELECT * FROM config_diff()").to_string();
+    assert!(message.contains("2300 parameters differ among 2300 runs"), "{message}");
+    assert_eq!(ask(&session, "SELECT count(*) FROM config_diff('run-0', 'run-1')"), ["4"]);
+}

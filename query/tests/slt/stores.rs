@@ -27,7 +27,7 @@ pub struct TestStore {
     pub store: Store,
     placement: Placement,
     /// Kept, or the runs would count as died.
-    _open: Vec<Run>,
+    open: Vec<Run>,
     _folder: tempfile::TempDir,
 }
 
@@ -44,7 +44,7 @@ impl TestStore {
         for spec in nanogpt::runs().iter().chain(&made::runs()) {
             open.extend(write(&store, spec, placement, folder.path()));
         }
-        Self { store, placement, _open: open, _folder: folder }
+        Self { store, placement, open, _folder: folder }
     }
 
     /// Checks that rows lie where the placement says.
@@ -61,6 +61,15 @@ impl TestStore {
             Placement::Live => assert_eq!(committed, 0),
             Placement::Committed => assert_eq!(live, 0),
             Placement::Split => assert!(committed.abs_diff(live) < 500, "{committed} committed, {live} live"),
+        }
+    }
+}
+
+impl Drop for TestStore {
+    /// Ends the runs while their folder is there: the sealer would tell on stderr that it is gone.
+    fn drop(&mut self) {
+        for run in &self.open {
+            drop(run.finish());
         }
     }
 }
