@@ -226,6 +226,8 @@ fn a_wrong_call_is_told_what_the_function_takes() {
         ("wide('other', 'resumed')", "there is no metrics name \"other\"; there are: m"),
         ("wide(1 + 1.5)", "its arguments are texts in single quotes, and no columns or expressions"),
         ("wid('m')", "there is no table \"wid\"; did you mean \"wide\"?"),
+        ("wide", "wide is a function; write wide('metrics name' [, 'run'])"),
+        ("runs JOIN Curves USING (run_id)", "curves is a function; write curves(['metrics name'])"),
         ("curves('others')", "curves(['metrics name']): there is no metrics name \"others\"; did you mean \"other\"?"),
         ("config_diff('plain')", "config_diff(['run', ...]): \"plain\" is a single run; name two or more, or none"),
         ("ancestors()", "ancestors('artifact or run'): it takes 1 argument, and got 0"),
@@ -237,6 +239,8 @@ fn a_wrong_call_is_told_what_the_function_takes() {
         assert!(error.to_string().contains(message), "{call}: {error}");
         assert!(error.is_invalid_input(), "{call}: {error:?}");
     }
+    let sql = "WITH wide AS (SELECT count(*) AS steps FROM wide('m', 'plain')) SELECT steps FROM wide";
+    assert_eq!(ask(&session, sql), ["3"], "a query may have the name of a function");
     let mut fixture = Fixture::new();
     fixture.run("p", "s", Some("twice"), &[]);
     fixture.run("p", "s", Some("twice"), &[]);
