@@ -3,8 +3,9 @@
 //! Three promises are held against the rows found. Each record below the position that `durable_seq` reported, and each
 //! that a returned `sync`, `commit` or `finish` covers, is there: no clock is needed for these. And each record that was
 //! acknowledged `sync_interval + seal_deadline` before the cut is there. That one speaks of the sealer's schedule, so the
-//! time in which the machine let the writer's threads wait is added to it, as measured by a thread of the writer that does
-//! nothing but sleep 5 ms at a time; and [`SLACK`] is added for the sealer's tick (20 ms) and the work of a sync itself.
+//! time in which the machine let the writer's threads wait is added to it: as measured by a thread of the writer that does
+//! nothing but sleep 5 ms at a time, and as the kernel tells of the sealer's thread and of disks. [`SLACK`] is added for
+//! the sealer's tick (20 ms) and the work of a sync itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
