@@ -174,6 +174,22 @@ pub enum Error {
         /// Parameters and tags of all runs.
         keys: Vec<String>,
     },
+    /// The text names a parameter that was given no value.
+    #[error("the query asks for ${name}, and no value was given for it{}{}", did_you_mean(.suggestion), listed(.given))]
+    MissingParameter {
+        /// The name, without its `$`.
+        name: String,
+        /// A parameter with a similar name that was given.
+        suggestion: Option<String>,
+        /// The parameters that were given.
+        given: Vec<String>,
+    },
+    /// A value was given for a parameter that the text does not name.
+    #[error("a value was given for ${name}, and the query does not ask for it; write ${name} where it belongs")]
+    UnusedParameter {
+        /// The name, without its `$`.
+        name: String,
+    },
     /// A column name fits several tables of the query.
     #[error("the column {name:?}{} is in several tables of this query; write table.column", at(.position))]
     AmbiguousColumn {
@@ -270,6 +286,10 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }
 
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; given: {}", names.join(", ")) }
+}
+
 fn at(position: &Option<Position>) -> String {
     position.map(|at| format!(" (line {}, column {})", at.line, at.column)).unwrap_or_default()
 }
@@ -297,6 +317,8 @@ impl Error {
             | Self::TooDeep { .. }
             | Self::UnknownKey { .. }
             | Self::AmbiguousColumn { .. }
+            | Self::MissingParameter { .. }
+            | Self::UnusedParameter { .. }
             | Self::Planning { .. }
             | Self::UnknownFormat { .. } => true,
             Self::Engine(error) => error.is_invalid_input(),

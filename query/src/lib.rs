@@ -43,6 +43,7 @@ mod live_scan;
 mod metrics_exec;
 mod metrics_table;
 pub mod output;
+mod parameters;
 mod per_process;
 mod policy;
 mod pruning;
@@ -59,6 +60,7 @@ mod system_tables;
 
 pub use error::{DamagedSegment, Error, OutputError, Position, Result, SegmentFault};
 pub use integrity::DamagedPolicy;
+pub use parameters::Parameter;
 pub use result::QueryResult;
 pub use source::{SnapshotData, SnapshotSource};
 pub use sql::{QueryOptions, Session};

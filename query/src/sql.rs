@@ -1,6 +1,6 @@
 //! Sessions: SQL in, rows out. Calls block; they may be made from any thread, inside an async runtime too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -21,6 +21,7 @@ use crate::bounded;
 use crate::cooperation::CooperativeJoins;
 use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
 use crate::integrity::{DamagedPolicy, Guard};
+use crate::parameters::{self, Parameter};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
 use crate::runtime::{cores, initialise_process, runtime};
@@ -39,7 +40,7 @@ const MEMORY_LIMIT_BYTES: usize = 4 << 30;
 const SPILL_BYTES_MAX: u64 = 64 << 30;
 
 /// Limits and policies of a query.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QueryOptions {
     /// What to do with damaged segments. Default: refuse the query and name the file.
@@ -53,6 +54,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Streams that work at the same time. Default: the number of processors; minimum 1.
     pub parallelism: usize,
+    /// What each `$name` in the text stands for. Default: none.
+    pub parameters: BTreeMap<String, Parameter>,
 }
 
 impl Default for QueryOptions {
@@ -63,6 +66,7 @@ impl Default for QueryOptions {
             rows_max: None,
             timeout: None,
             parallelism: cores(),
+            parameters: BTreeMap::new(),
         }
     }
 }
@@ -95,6 +99,12 @@ impl QueryOptions {
     /// Sets [`Self::parallelism`].
     pub fn with_parallelism(mut self, streams: usize) -> Self {
         self.parallelism = streams.max(1);
+        self
+    }
+
+    /// Says what `$name` stands for, with or without its `$` here.
+    pub fn with_parameter(mut self, name: &str, value: impl Into<Parameter>) -> Self {
+        self.parameters.insert(name.strip_prefix('$').unwrap_or(name).to_owned(), value.into());
         self
     }
 }
@@ -216,7 +226,8 @@ impl Query {
     }
 
     async fn answer(self) -> Result<QueryResult> {
-        let statement = policy::parse(&self.text)?;
+        let mut statement = policy::parse(&self.text)?;
+        parameters::bind(&mut statement, &self.options.parameters)?;
         let guard = Arc::new(Guard::new(self.options.damaged));
         let limit = self.options.memory_limit_bytes;
         let context = self.context(&guard).map_err(|error| from_datafusion(error, limit))?;

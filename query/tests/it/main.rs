@@ -9,6 +9,7 @@ mod fuzz;
 mod fuzz_target;
 mod guide;
 mod hostile;
+mod parameters;
 mod policy;
 mod pruning;
 mod store;
