@@ -458,6 +458,11 @@ fn plain(message: &str) -> String {
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest;
     }
+    // A function that checks its arguments itself says what is wrong; what follows its words names no types then.
+    if let Some((_, words)) = text.split_once("user-defined coercion failed with: ") {
+        let words = words.split(". No function matches").next().unwrap_or_default();
+        return plain(words.lines().next().unwrap_or_default());
+    }
     // Before this comes the list of every type that was tried, and a request to report a bug that is none.
     text = text.find("No function matches").map_or(text, |start| &text[start..]);
     // The catalog and schema are the same for every table, and no one writes them.

@@ -36,6 +36,7 @@
 
 mod error;
 mod facts;
+mod functions;
 mod integrity;
 mod live_scan;
 mod metrics_exec;

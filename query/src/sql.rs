@@ -17,6 +17,7 @@ use object_store::memory::InMemory;
 use stepwell_engine::{Result as EngineResult, Store};
 
 use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
+use crate::functions;
 use crate::integrity::{DamagedPolicy, Guard};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
@@ -275,6 +276,7 @@ impl Query {
         let context = SessionContext::new_with_config_rt(config, environment);
         let tables = StoreTables { snapshot: Arc::clone(&self.snapshot), guard: Arc::clone(guard) };
         context.register_catalog(CATALOG, Arc::new(StoreCatalog { tables: Arc::new(tables) }));
+        functions::register(&context);
         Ok(context)
     }
 

@@ -5,6 +5,7 @@ mod damage;
 mod errors;
 mod floats;
 mod formats;
+mod functions;
 mod guide;
 mod policy;
 mod pruning;
