@@ -55,6 +55,7 @@ mod sql;
 mod sql_catalog;
 mod suggest;
 mod system_tables;
+mod unnested;
 
 pub use error::{DamagedSegment, Error, OutputError, Position, Result, SegmentFault};
 pub use integrity::DamagedPolicy;

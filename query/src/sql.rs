@@ -11,6 +11,7 @@ use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use object_store::memory::InMemory;
@@ -26,6 +27,7 @@ use crate::segment_scan::SEGMENTS_URL;
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
 use crate::suggest::nearest;
+use crate::unnested;
 
 /// How often a waiting call looks whether it was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -214,15 +216,17 @@ impl Query {
     }
 
     async fn answer(self) -> Result<QueryResult> {
-        let statement = policy::parse(&self.text)?;
+        let mut statement = policy::parse(&self.text)?;
         let guard = Arc::new(Guard::new(self.options.damaged));
         let limit = self.options.memory_limit_bytes;
         let context = self.context(&guard).map_err(|error| from_datafusion(error, limit))?;
         let state = context.state();
         policy::check_tables(&statement, |name| state.table_functions().contains_key(name))?;
+        let marked = unnested::mark_groups(&mut statement, &self.text);
         let clean = |error| self.with_names(from_datafusion(error, limit));
         let plan = state.statement_to_plan(statement).await.map_err(clean)?;
         policy::check_plan(&plan)?;
+        let plan = if marked { unnested::forget_keys(plan).map_err(clean)? } else { plan };
         let frame = context.execute_logical_plan(plan).await.map_err(clean)?;
         let result = self.collect(frame, &guard).await;
         match result {
@@ -273,7 +277,13 @@ impl Query {
         // Nothing a query says reaches the file system: the only store it can name is empty.
         environment.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
         environment.register_object_store(ObjectStoreUrl::parse(SEGMENTS_URL)?.as_ref(), Arc::new(InMemory::new()));
-        let context = SessionContext::new_with_config_rt(config, environment);
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(environment)
+            .with_default_features()
+            .with_query_planner(Arc::new(unnested::Planner))
+            .build();
+        let context = SessionContext::new_with_state(state);
         let tables = StoreTables { snapshot: Arc::clone(&self.snapshot), guard: Arc::clone(guard) };
         context.register_catalog(CATALOG, Arc::new(StoreCatalog { tables: Arc::new(tables) }));
         functions::register(&context);

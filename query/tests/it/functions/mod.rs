@@ -7,6 +7,7 @@ mod downsample;
 mod ema;
 mod extremes;
 mod robust;
+mod unnest;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
