@@ -14,6 +14,7 @@ use parquet::errors::ParquetError;
 use stepwell_engine::RunId;
 
 use crate::suggest::nearest;
+use crate::unnested::without_marks;
 
 /// Result of a call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -480,8 +481,13 @@ fn plain(message: &str) -> String {
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest;
     }
+    // A function that checks its arguments itself says what is wrong; what follows its words names no types then.
+    if let Some((_, words)) = text.split_once("user-defined coercion failed with: ") {
+        let words = words.split(". No function matches").next().unwrap_or_default();
+        return plain(words.lines().next().unwrap_or_default());
+    }
     // Before this comes the list of every type that was tried, and a request to report a bug that is none.
     text = text.find("No function matches").map_or(text, |start| &text[start..]);
     // The catalog and schema are the same for every table, and no one writes them.
-    text.replace("stepwell.public.", "").trim().trim_end_matches('.').to_owned()
+    without_marks(text).replace("stepwell.public.", "").trim().trim_end_matches('.').to_owned()
 }

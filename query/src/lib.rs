@@ -20,6 +20,9 @@
 //! | `artifacts`, `lineage` | inputs and outputs, and which run they belong to |
 //! | `pipelines`, `stages`, `writers`, `segments`, `gaps` | how the store is made up |
 //!
+//! Functions for training runs, such as `argmin`, `ema`, `auc` and `m4`, are added to DataFusion's; `SHOW FUNCTIONS` and
+//! docs/GUIDE.md list them.
+//!
 //! # Promises
 //!
 //! - One snapshot a query: a row is in a segment or live, never both, never neither.
@@ -38,6 +41,7 @@ mod bounded;
 mod cooperation;
 mod error;
 mod facts;
+mod functions;
 mod integrity;
 mod live_scan;
 mod metrics_exec;
@@ -57,6 +61,7 @@ mod sql;
 mod sql_catalog;
 mod suggest;
 mod system_tables;
+mod unnested;
 
 pub use error::{DamagedSegment, Error, OutputError, Position, Result, SegmentFault};
 pub use integrity::DamagedPolicy;

@@ -12,6 +12,7 @@ use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use object_store::memory::InMemory;
@@ -20,6 +21,7 @@ use stepwell_engine::{Result as EngineResult, Store};
 use crate::bounded;
 use crate::cooperation::CooperativeJoins;
 use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
+use crate::functions;
 use crate::integrity::{DamagedPolicy, Guard};
 use crate::parameters::{self, Parameter};
 use crate::policy;
@@ -29,6 +31,7 @@ use crate::segment_scan::SEGMENTS_URL;
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
 use crate::suggest::nearest;
+use crate::unnested;
 
 /// How often a waiting call looks whether it was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -233,9 +236,11 @@ impl Query {
         let context = self.context(&guard).map_err(|error| from_datafusion(error, limit))?;
         let state = context.state();
         policy::check_tables(&statement, |name| state.table_functions().contains_key(name))?;
+        let marked = unnested::mark_groups(&mut statement, &self.text);
         let clean = |error| self.with_names(from_datafusion(error, limit));
         let plan = state.statement_to_plan(statement).await.map_err(clean)?;
         policy::check_plan(&plan)?;
+        let plan = if marked { unnested::forget_keys(plan).map_err(clean)? } else { plan };
         let frame = context.execute_logical_plan(plan).await.map_err(clean)?;
         let result = self.collect(frame, &guard).await;
         match result {
@@ -290,12 +295,14 @@ impl Query {
             .with_config(config)
             .with_runtime_env(environment)
             .with_default_features()
+            .with_query_planner(Arc::new(unnested::Planner))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .build();
         let context = SessionContext::new_with_state(state);
         bounded::register(&context, self.options.memory_limit_bytes);
         let tables = StoreTables { snapshot: Arc::clone(&self.snapshot), guard: Arc::clone(guard) };
         context.register_catalog(CATALOG, Arc::new(StoreCatalog { tables: Arc::new(tables) }));
+        functions::register(&context);
         Ok(context)
     }
 

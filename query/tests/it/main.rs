@@ -5,6 +5,7 @@ mod damage;
 mod errors;
 mod floats;
 mod formats;
+mod functions;
 mod fuzz;
 mod fuzz_target;
 mod guide;
