@@ -19,6 +19,10 @@
 //! | `summary` | one per run, metrics name and metric; answered without reading a row |
 //! | `artifacts`, `lineage` | inputs and outputs, and which run they belong to |
 //! | `pipelines`, `stages`, `writers`, `segments`, `gaps` | how the store is made up |
+//! | `wide('metrics name')` | a column for each metric, a row for each step |
+//! | `curves()` | `metrics` with resumed runs stitched: the last attempt wins |
+//! | `config_diff('run', 'run')` | parameters that differ |
+//! | `ancestors('model')`, `descendants('data.csv')` | what it came from, and what came of it |
 //!
 //! Functions for training runs, such as `argmin`, `ema`, `auc` and `m4`, are added to DataFusion's; `SHOW FUNCTIONS` and
 //! docs/GUIDE.md list them.
@@ -61,6 +65,7 @@ mod sql;
 mod sql_catalog;
 mod suggest;
 mod system_tables;
+mod table_functions;
 mod unnested;
 
 pub use error::{DamagedSegment, Error, OutputError, Position, Result, SegmentFault};

@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use crate::error::{Error, Result, from_datafusion};
 use crate::sql_catalog::{CATALOG, SCHEMA, table_names};
 use crate::suggest::nearest;
+use crate::table_functions;
 
 const INFORMATION_SCHEMA: &str = "information_schema";
 
@@ -91,7 +92,9 @@ pub(crate) fn check_tables(statement: &Statement, is_function: impl Fn(&str) -> 
     let names = table_names();
     for table in tables {
         if !exists(&table, &names) && !is_function(table.table()) {
-            let suggestion = nearest(table.table(), names.iter().map(String::as_str));
+            let functions: Vec<&str> = table_functions::names().collect();
+            let candidates = names.iter().map(String::as_str).chain(functions.iter().copied());
+            let suggestion = nearest(table.table(), candidates);
             return Err(Error::UnknownTable { name: table.to_string(), suggestion, tables: names });
         }
     }

@@ -31,6 +31,7 @@ use crate::segment_scan::SEGMENTS_URL;
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
 use crate::suggest::nearest;
+use crate::table_functions;
 use crate::unnested;
 
 /// How often a waiting call looks whether it was cancelled.
@@ -302,6 +303,7 @@ impl Query {
         bounded::register(&context, self.options.memory_limit_bytes);
         let tables = StoreTables { snapshot: Arc::clone(&self.snapshot), guard: Arc::clone(guard) };
         context.register_catalog(CATALOG, Arc::new(StoreCatalog { tables: Arc::new(tables) }));
+        table_functions::register(&context, &self.snapshot, guard);
         functions::register(&context);
         Ok(context)
     }

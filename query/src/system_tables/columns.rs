@@ -15,35 +15,35 @@ use stepwell_engine::ParamValue;
 use crate::facts::text_type;
 
 /// Text that repeats, such as a run id: a dictionary, as in `metrics`, so that the two join without a cast.
-pub(super) fn key_field(name: &str) -> Field {
+pub(crate) fn key_field(name: &str) -> Field {
     Field::new(name, text_type(), false)
 }
 
-pub(super) fn text_field(name: &str) -> Field {
+pub(crate) fn text_field(name: &str) -> Field {
     Field::new(name, DataType::Utf8, false)
 }
 
-pub(super) fn int_field(name: &str) -> Field {
+pub(crate) fn int_field(name: &str) -> Field {
     Field::new(name, DataType::Int64, false)
 }
 
-pub(super) fn small_field(name: &str) -> Field {
+pub(crate) fn small_field(name: &str) -> Field {
     Field::new(name, DataType::Int32, false)
 }
 
-pub(super) fn float_field(name: &str) -> Field {
+pub(crate) fn float_field(name: &str) -> Field {
     Field::new(name, DataType::Float64, false)
 }
 
-pub(super) fn time_field(name: &str) -> Field {
+pub(crate) fn time_field(name: &str) -> Field {
     Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false)
 }
 
-pub(super) fn nullable(field: Field) -> Field {
+pub(crate) fn nullable(field: Field) -> Field {
     field.with_nullable(true)
 }
 
-pub(super) fn keys(values: impl Iterator<Item = impl AsRef<str>>) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn keys(values: impl Iterator<Item = impl AsRef<str>>) -> Result<ArrayRef, ArrowError> {
     let mut builder = StringDictionaryBuilder::<Int32Type>::new();
     for value in values {
         builder.append(value)?;
@@ -54,59 +54,59 @@ pub(super) fn keys(values: impl Iterator<Item = impl AsRef<str>>) -> Result<Arra
     Ok(Arc::new(keys))
 }
 
-pub(super) fn texts(values: impl Iterator<Item = impl AsRef<str>>) -> ArrayRef {
+pub(crate) fn texts(values: impl Iterator<Item = impl AsRef<str>>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-pub(super) fn optional_texts(values: impl Iterator<Item = Option<impl AsRef<str>>>) -> ArrayRef {
+pub(crate) fn optional_texts(values: impl Iterator<Item = Option<impl AsRef<str>>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
 /// Numbers that count something; the engine's are unsigned, SQL's are not.
-pub(super) fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {
+pub(crate) fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values.map(signed)))
 }
 
-pub(super) fn optional_counts(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+pub(crate) fn optional_counts(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
     Arc::new(values.map(|value| value.map(signed)).collect::<Int64Array>())
 }
 
-pub(super) fn ints(values: impl Iterator<Item = i64>) -> ArrayRef {
+pub(crate) fn ints(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
 }
 
-pub(super) fn optional_ints(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub(crate) fn optional_ints(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.collect::<Int64Array>())
 }
 
-pub(super) fn smalls(values: impl Iterator<Item = i32>) -> ArrayRef {
+pub(crate) fn smalls(values: impl Iterator<Item = i32>) -> ArrayRef {
     Arc::new(Int32Array::from_iter_values(values))
 }
 
-pub(super) fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
+pub(crate) fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(values))
 }
 
-pub(super) fn optional_floats(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+pub(crate) fn optional_floats(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
     Arc::new(values.collect::<Float64Array>())
 }
 
 /// Times from microseconds since the Unix epoch.
-pub(super) fn times(micros: impl Iterator<Item = i64>) -> ArrayRef {
+pub(crate) fn times(micros: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
 }
 
-pub(super) fn optional_times(micros: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub(crate) fn optional_times(micros: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
 /// Microseconds of a time in nanoseconds.
-pub(super) fn micros_of_nanos(nanos: i64) -> i64 {
+pub(crate) fn micros_of_nanos(nanos: i64) -> i64 {
     nanos.div_euclid(1_000)
 }
 
 /// Microseconds of a time in milliseconds.
-pub(super) fn micros_of_millis(millis: i64) -> i64 {
+pub(crate) fn micros_of_millis(millis: i64) -> i64 {
     millis.saturating_mul(1_000)
 }
 
@@ -118,7 +118,7 @@ fn signed(value: u64) -> i64 {
 ///
 /// A field is Boolean, Int64 or Float64 when all values of the key are; integers and floats together are Float64;
 /// anything else is Utf8. Without any key the column has the type Null.
-pub(super) fn struct_type<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, ParamValue>>) -> DataType {
+pub(crate) fn struct_type<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, ParamValue>>) -> DataType {
     let mut types: BTreeMap<&str, DataType> = BTreeMap::new();
     for (key, value) in maps.flatten() {
         let data_type = match value {
@@ -141,7 +141,7 @@ fn common_type(a: &DataType, b: &DataType) -> DataType {
 }
 
 /// Type of a column with one text field for each key of any of `maps`.
-pub(super) fn text_struct_type<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, String>>) -> DataType {
+pub(crate) fn text_struct_type<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, String>>) -> DataType {
     let keys: BTreeSet<&str> = maps.flat_map(|map| map.keys().map(String::as_str)).collect();
     struct_of(keys.into_iter().map(|key| Field::new(key, DataType::Utf8, true)).collect())
 }
@@ -152,7 +152,7 @@ fn struct_of(fields: Vec<Field>) -> DataType {
 }
 
 /// The rows of a column of [`struct_type`] or [`text_struct_type`]: `get` gives a row's value of a key.
-pub(super) fn structs<T>(
+pub(crate) fn structs<T>(
     data_type: &DataType,
     rows: &[T],
     get: impl Fn(&T, &str) -> Option<ParamValue>,
@@ -184,7 +184,7 @@ fn typed(data_type: &DataType, values: impl Iterator<Item = Option<ParamValue>>)
 }
 
 /// The value as a number, when it is one.
-pub(super) fn number(value: &ParamValue) -> Option<f64> {
+pub(crate) fn number(value: &ParamValue) -> Option<f64> {
     match value {
         // Above 2^53 this rounds; the exact digits stay in the text.
         #[allow(clippy::cast_precision_loss)]

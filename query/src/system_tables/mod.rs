@@ -1,7 +1,7 @@
 //! Tables other than `metrics`: one file each, made from the snapshot when a query names them and not before.
 
 mod artifacts;
-mod columns;
+pub(crate) mod columns;
 mod engine_stats;
 mod gaps;
 mod lineage;

@@ -15,4 +15,5 @@ mod policy;
 mod pruning;
 mod store;
 mod support;
+mod table_functions;
 mod tables;
