@@ -1,8 +1,10 @@
 //! The command line: every command, option and default.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use stepwell_query::Parameter;
 
 /// Default store, when neither `--store` nor the environment names one.
 pub const DEFAULT_STORE: &str = ".stepwell";
@@ -201,9 +203,57 @@ pub struct SqlArgs {
     /// Answer from the other files when a segment is damaged
     #[arg(long)]
     pub skip_damaged: bool,
+    /// What $NAME in the statement stands for: a number, true, false, null or a list as in JSON, else text
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub params: Vec<(String, Parameter)>,
+    /// Stop the query after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// End the result after so many rows, and say so
+    #[arg(long, value_name = "ROWS")]
+    pub max_rows: Option<usize>,
+    /// Memory the query may take, in MiB [default: 4096]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub memory_limit: Option<u32>,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `NAME=VALUE` of a parameter. What is no JSON is text, as it is.
+fn parameter(text: &str) -> Result<(String, Parameter), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let name = name.strip_prefix('$').unwrap_or(name);
+    if name.is_empty() {
+        return Err("write NAME=VALUE".to_owned());
+    }
+    let parameter = match serde_json::from_str(value) {
+        Ok(value) => of_json(value)?,
+        Err(_) => Parameter::from(value),
+    };
+    Ok((name.to_owned(), parameter))
+}
+
+fn of_json(value: serde_json::Value) -> Result<Parameter, String> {
+    use serde_json::Value;
+
+    Ok(match value {
+        Value::Null => Parameter::Null,
+        Value::Bool(value) => value.into(),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => integer.into(),
+            (None, Some(float)) => float.into(),
+            (None, None) => return Err(format!("{number} does not fit into 64 bits")),
+        },
+        Value::String(text) => text.into(),
+        Value::Array(values) => Parameter::List(values.into_iter().map(of_json).collect::<Result<_, _>>()?),
+        Value::Object(_) => return Err("an object is no value of a parameter".to_owned()),
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "write a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "write a number of seconds, 0 or more".to_owned())
 }
 
 /// What the x axis of a plot shows.
@@ -385,6 +435,25 @@ mod tests {
         assert_eq!(output(None, false, Some("x.PARQUET")).format(), Format::Parquet);
         assert_eq!(output(Some(Format::Csv), false, Some("x.parquet")).format(), Format::Csv);
         assert_eq!(output(None, true, None).format(), Format::Json);
+    }
+
+    #[test]
+    fn parameters_are_json_or_text() {
+        for (text, name, value) in [
+            ("lr=0.1", "lr", Parameter::Float(0.1)),
+            ("$seed=3", "seed", Parameter::Int(3)),
+            ("name=adam=w", "name", Parameter::from("adam=w")),
+            ("name=\"3\"", "name", Parameter::from("3")),
+            ("name=", "name", Parameter::from("")),
+            ("x=null", "x", Parameter::Null),
+            ("x=true", "x", Parameter::Bool(true)),
+            ("steps=[1, 2]", "steps", vec![1, 2].into()),
+        ] {
+            assert_eq!(parameter(text), Ok((name.to_owned(), value)), "{text}");
+        }
+        assert!(parameter("lr").is_err());
+        assert!(parameter("=1").is_err());
+        assert!(parameter("x={}").is_err());
     }
 
     #[test]

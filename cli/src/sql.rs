@@ -5,7 +5,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use stepwell_engine::Store;
 use stepwell_query::output::{self, Format as QueryFormat};
-use stepwell_query::{DamagedPolicy, QueryOptions, QueryResult, Session};
+use stepwell_query::{QueryOptions, QueryResult, Session};
 
 use crate::args::{Format, OutputArgs};
 use crate::error::{CliError, Result};
@@ -30,12 +30,12 @@ impl Database {
         Ok(self.session.sql(statement)?)
     }
 
-    /// Answers one statement, with a say in what becomes of damaged segments.
+    /// Answers one statement within the limits and with the parameters of `options`.
     ///
     /// # Errors
     /// [`CliError::Query`].
-    pub fn query_with(&self, statement: &str, damaged: DamagedPolicy) -> Result<QueryResult> {
-        Ok(self.session.sql_with(statement, &QueryOptions::default().with_damaged(damaged))?)
+    pub fn query_with(&self, statement: &str, options: &QueryOptions) -> Result<QueryResult> {
+        Ok(self.session.sql_with(statement, options)?)
     }
 }
 

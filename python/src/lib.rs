@@ -30,6 +30,8 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::start, module)?)?;
     module.add_function(wrap_pyfunction!(query::sql, module)?)?;
     module.add_function(wrap_pyfunction!(query::runs, module)?)?;
+    module.add_function(wrap_pyfunction!(query::metrics, module)?)?;
+    module.add_function(wrap_pyfunction!(query::history, module)?)?;
     module.add_function(wrap_pyfunction!(lifetime::finish_open_runs, module)?)?;
     module.add_function(wrap_pyfunction!(lifetime::after_fork_in_child, module)?)?;
     hot::register(module)

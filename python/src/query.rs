@@ -16,6 +16,7 @@ use stepwell_query::{DamagedPolicy, QueryOptions, QueryResult, Session};
 use crate::error::{self, Class};
 use crate::rows;
 use crate::run::store_path;
+use crate::values;
 
 /// The rows of a query.
 ///
@@ -36,6 +37,18 @@ impl QueryAnswer {
 
     fn row_count(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// The first column, which is text.
+    fn texts(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let mut texts = Vec::new();
+        for batch in &self.batches {
+            let columns = rows::columns(py, batch)?;
+            for row in 0..batch.num_rows() {
+                texts.push(columns[0].value(row)?.extract()?);
+            }
+        }
+        Ok(texts)
     }
 
     /// The first `limit` rows as one batch, for display.
@@ -168,27 +181,47 @@ fn needed<'py>(py: Python<'py>, library: &str, call: &str) -> PyResult<Bound<'py
 /// Answers one SQL query over all runs of a store, those that are still training included. It only reads.
 ///
 /// Tables: metrics, runs, params, summary, artifacts, lineage and more (`SHOW TABLES`). `store` is the folder of all
-/// runs; default is the environment variable STEPWELL_STORE, else ".stepwell". `skip_damaged=True` answers from the
-/// other files when one is damaged, and says so in `result.warnings`; the default is to raise. `timeout` in seconds.
+/// runs; default is the environment variable STEPWELL_STORE, else ".stepwell". `params` are values for the names with
+/// a `$` in the query: None, bool, int, float, str, datetime with a time zone, or a list of one of them, which
+/// `x IN ($list)` takes; a value never becomes SQL. `skip_damaged=True` answers from the other files when one is damaged,
+/// and says so in `result.warnings`; the default is to raise. `timeout` in seconds; `max_rows` cuts the result, with a
+/// warning; `memory_limit` in bytes, 4 GiB by default.
 ///
 /// Ctrl-C stops the query. Raises QueryError, CorruptionError, NotFoundError, StorageError.
 ///
-///     stepwell.sql("SELECT run_id, min(value) FROM metrics WHERE metric = 'loss' GROUP BY run_id").to_polars()
+///     best = "SELECT run_id, min(value) FROM metrics WHERE metric = $metric GROUP BY run_id"
+///     stepwell.sql(best, params={"metric": "loss"}).to_polars()
 #[pyfunction]
-#[pyo3(signature = (query, store = None, *, skip_damaged = false, timeout = None))]
+#[pyo3(signature = (
+    query, store = None, *, params = None, skip_damaged = false, timeout = None, max_rows = None, memory_limit = None
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 pub fn sql(
     py: Python<'_>,
     query: String,
     store: Option<PathBuf>,
+    params: Option<&Bound<'_, PyAny>>,
     skip_damaged: bool,
     timeout: Option<f64>,
+    max_rows: Option<usize>,
+    memory_limit: Option<usize>,
 ) -> PyResult<QueryAnswer> {
     let timeout = match timeout.map(Duration::try_from_secs_f64).transpose() {
         Ok(timeout) => timeout,
         Err(_) => return Err(Class::Input.error(py, "the timeout must be a number of seconds, 0 or more")),
     };
     let damaged = if skip_damaged { DamagedPolicy::Skip } else { DamagedPolicy::Refuse };
-    let options = QueryOptions::default().with_damaged(damaged).with_timeout(timeout);
+    let mut options = QueryOptions::default().with_damaged(damaged).with_timeout(timeout).with_rows_max(max_rows);
+    if let Some(bytes) = memory_limit {
+        options = options.with_memory_limit_bytes(bytes);
+    }
+    for (name, value) in values::sql_parameters(params)? {
+        options = options.with_parameter(&name, value);
+    }
+    ask(py, &query, store, &options)
+}
+
+fn ask(py: Python<'_>, query: &str, store: Option<PathBuf>, options: &QueryOptions) -> PyResult<QueryAnswer> {
     let store = store_path(store);
     // Asked every 100 ms while the query runs, on this thread, which is Python's main thread when signals are its.
     let mut interrupt = None;
@@ -198,7 +231,7 @@ pub fn sql(
     };
     let outcome = py.detach(|| {
         let store = Store::open_with(store, Access::Read, EngineConfig::from_env()?)?;
-        Session::new(&store).sql_cancellable(&query, &options, &mut interrupted)
+        Session::new(&store).sql_cancellable(query, options, &mut interrupted)
     });
     match (outcome, interrupt) {
         (Ok(result), _) => Ok(QueryAnswer::new(result)),
@@ -211,5 +244,92 @@ pub fn sql(
 #[pyfunction]
 #[pyo3(signature = (store = None))]
 pub fn runs(py: Python<'_>, store: Option<PathBuf>) -> PyResult<QueryAnswer> {
-    sql(py, "SELECT * FROM runs ORDER BY started DESC, run_id DESC".to_owned(), store, false, None)
+    ask(py, "SELECT * FROM runs ORDER BY started DESC, run_id DESC", store, &QueryOptions::default())
+}
+
+/// What a run logged: one row per metric, with count, extremes and their steps, first, last and mean.
+///
+/// `run` is the id of a run, the beginning of an id, or a name that only one run has. Answered without reading a record.
+/// Raises NotFoundError for a run that does not exist, and as `sql`.
+#[pyfunction]
+#[pyo3(signature = (run, store = None))]
+pub fn metrics(py: Python<'_>, run: &str, store: Option<PathBuf>) -> PyResult<QueryAnswer> {
+    let run = run_id(py, run, store.clone())?;
+    metrics_of(py, &run, store)
+}
+
+/// The curve of one metric of a run: step, time, value, rank and attempt of each record, by step.
+///
+/// `run` is the id of a run, the beginning of an id, or a name that only one run has. A step that was logged several
+/// times has as many rows, in the order in which they were logged. `metrics_name` tells metrics of the same key apart.
+/// Raises NotFoundError for a run or a metric that does not exist, and as `sql`.
+///
+///     stepwell.history("baseline", "loss").to_pandas().plot("step", "value")
+#[pyfunction]
+#[pyo3(signature = (run, metric, metrics_name = None, store = None))]
+pub fn history(
+    py: Python<'_>,
+    run: &str,
+    metric: &str,
+    metrics_name: Option<&str>,
+    store: Option<PathBuf>,
+) -> PyResult<QueryAnswer> {
+    let run = run_id(py, run, store.clone())?;
+    history_of(py, &run, metric, metrics_name, store)
+}
+
+/// See [`metrics`]; `run` is a whole id.
+pub fn metrics_of(py: Python<'_>, run: &str, store: Option<PathBuf>) -> PyResult<QueryAnswer> {
+    let query = "SELECT * EXCLUDE (run_id) FROM summary WHERE run_id = $run ORDER BY metrics_name, metric";
+    ask(py, query, store, &QueryOptions::default().with_parameter("run", run))
+}
+
+/// See [`history`]; `run` is a whole id.
+pub fn history_of(
+    py: Python<'_>,
+    run: &str,
+    metric: &str,
+    metrics_name: Option<&str>,
+    store: Option<PathBuf>,
+) -> PyResult<QueryAnswer> {
+    let mut options = QueryOptions::default().with_parameter("run", run).with_parameter("metric", metric);
+    let mut of_name = "";
+    if let Some(name) = metrics_name {
+        options = options.with_parameter("name", name);
+        of_name = "AND metrics_name = $name";
+    }
+    let query = format!(
+        "SELECT step, time, value, rank, attempt FROM metrics WHERE run_id = $run AND metric = $metric {of_name} \
+         ORDER BY step, rank, attempt, seq"
+    );
+    let answer = ask(py, &query, store.clone(), &options)?;
+    if answer.row_count() > 0 {
+        return Ok(answer);
+    }
+    let known = ask(
+        py,
+        "SELECT DISTINCT metrics_name || '/' || metric FROM summary WHERE run_id = $run ORDER BY 1 LIMIT 50",
+        store,
+        &QueryOptions::default().with_parameter("run", run),
+    )?;
+    let known = known.texts(py)?;
+    let name = metrics_name.map_or_else(String::new, |name| format!("{name}/"));
+    let there = if known.is_empty() { "it logged nothing".to_owned() } else { format!("it has {}", known.join(", ")) };
+    Err(Class::NotFound.error(py, format!("run {run} has no metric {name}{metric}; {there}")))
+}
+
+/// The id of the run that a user means by its id, the beginning of it, or its name.
+fn run_id(py: Python<'_>, run: &str, store: Option<PathBuf>) -> PyResult<String> {
+    let query = "SELECT CAST(run_id AS VARCHAR) AS id FROM runs WHERE name = $run OR starts_with(run_id, $run) \
+                 ORDER BY run_id <> $run, started DESC LIMIT 3";
+    let found = ask(py, query, store, &QueryOptions::default().with_parameter("run", run))?.texts(py)?;
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        [whole, ..] if whole == run => Ok(whole.clone()),
+        [] => Err(Class::NotFound.error(py, format!("there is no run {run:?}; stepwell.runs() lists those there are"))),
+        [one, other, ..] => {
+            let fault = format!("{run:?} fits several runs, such as {one} and {other}; give the whole id");
+            Err(Class::Input.error(py, fault))
+        }
+    }
 }

@@ -13,6 +13,7 @@ use stepwell_engine::{
 
 use crate::error::{self, Class};
 use crate::hot::GilCell;
+use crate::query::{self, QueryAnswer};
 use crate::reports::{Artifact, MetricsArtifact, Report, Stats};
 use crate::shapes::{HotState, LoggerSlot};
 use crate::{handle, lifetime, slow, values};
@@ -325,6 +326,17 @@ impl Run {
     fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
         self.inner.check_process(py)?;
         Ok(py.detach(|| self.inner.engine.stats()).into())
+    }
+
+    /// What the run logged so far, by all its processes: one row per metric. See `stepwell.metrics`.
+    fn metrics(&self, py: Python<'_>) -> PyResult<QueryAnswer> {
+        query::metrics_of(py, &self.id(), Some(self.inner.store.clone()))
+    }
+
+    /// The curve of one metric so far: step, time, value, rank and attempt. See `stepwell.history`.
+    #[pyo3(signature = (metric, metrics_name = None))]
+    fn history(&self, py: Python<'_>, metric: &str, metrics_name: Option<&str>) -> PyResult<QueryAnswer> {
+        query::history_of(py, &self.id(), metric, metrics_name, Some(self.inner.store.clone()))
     }
 
     /// Commits everything and closes the run. `state` is "finished" (default) or "failed".

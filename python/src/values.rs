@@ -10,9 +10,11 @@ use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueErro
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple,
+    PyBool, PyByteArray, PyBytes, PyComplex, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple,
+    PyTzInfoAccess,
 };
 use stepwell_engine::ParamValue;
+use stepwell_query::Parameter;
 
 use crate::error::Class;
 use crate::hot;
@@ -268,6 +270,52 @@ fn param(value: &Bound<'_, PyAny>, key: &str) -> PyResult<ParamValue> {
         type_name(value)
     );
     Err(Class::InputType.error(py, fault))
+}
+
+/// Values for the names with a `$` in a query.
+///
+/// # Errors
+/// `InputTypeError` for a value that SQL has no literal for.
+pub fn sql_parameters(values: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, Parameter)>> {
+    let mut parameters = Vec::new();
+    let Some(values) = values else { return Ok(parameters) };
+    let mapping = values.cast::<PyMapping>().map_err(|_| {
+        let fault = format!("params must be a dict of names to values, not {}", type_name(values));
+        Class::InputType.error(values.py(), fault)
+    })?;
+    for item in mapping.items()?.iter() {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        let name = text(&name, "parameter name")?;
+        let value = sql_parameter(&value, &name)?;
+        parameters.push((name, value));
+    }
+    Ok(parameters)
+}
+
+fn sql_parameter(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Parameter> {
+    let py = value.py();
+    if value.is_none() {
+        return Ok(Parameter::Null);
+    }
+    if let Ok(moment) = value.cast::<PyDateTime>() {
+        if moment.get_tzinfo().is_none() {
+            let fault = format!("parameter {name:?} has no time zone; give one, such as datetime.timezone.utc");
+            return Err(Class::Input.error(py, fault));
+        }
+        // A 64-bit float holds today's times to a quarter of a microsecond.
+        let seconds: f64 = moment.call_method0(intern!(py, "timestamp"))?.extract()?;
+        return Ok(Parameter::Time((seconds * 1e6).round() as i64));
+    }
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        let members = value.try_iter()?.map(|member| sql_parameter(&member?, name));
+        return Ok(Parameter::List(members.collect::<PyResult<_>>()?));
+    }
+    Ok(match param(value, name)? {
+        ParamValue::Bool(value) => value.into(),
+        ParamValue::Int(value) => value.into(),
+        ParamValue::Float(value) => value.into(),
+        ParamValue::Text(value) => value.into(),
+    })
 }
 
 /// Tags: text by name.

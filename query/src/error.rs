@@ -14,6 +14,7 @@ use parquet::errors::ParquetError;
 use stepwell_engine::RunId;
 
 use crate::suggest::nearest;
+use crate::unnested::without_marks;
 
 /// Result of a call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -174,6 +175,22 @@ pub enum Error {
         /// Parameters and tags of all runs.
         keys: Vec<String>,
     },
+    /// The text names a parameter that was given no value.
+    #[error("the query asks for ${name}, and no value was given for it{}{}", did_you_mean(.suggestion), listed(.given))]
+    MissingParameter {
+        /// The name, without its `$`.
+        name: String,
+        /// A parameter with a similar name that was given.
+        suggestion: Option<String>,
+        /// The parameters that were given.
+        given: Vec<String>,
+    },
+    /// A value was given for a parameter that the text does not name.
+    #[error("a value was given for ${name}, and the query does not ask for it; write ${name} where it belongs")]
+    UnusedParameter {
+        /// The name, without its `$`.
+        name: String,
+    },
     /// A column name fits several tables of the query.
     #[error("the column {name:?}{} is in several tables of this query; write table.column", at(.position))]
     AmbiguousColumn {
@@ -270,6 +287,10 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }
 
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; given: {}", names.join(", ")) }
+}
+
 fn at(position: &Option<Position>) -> String {
     position.map(|at| format!(" (line {}, column {})", at.line, at.column)).unwrap_or_default()
 }
@@ -297,6 +318,8 @@ impl Error {
             | Self::TooDeep { .. }
             | Self::UnknownKey { .. }
             | Self::AmbiguousColumn { .. }
+            | Self::MissingParameter { .. }
+            | Self::UnusedParameter { .. }
             | Self::Planning { .. }
             | Self::UnknownFormat { .. } => true,
             Self::Engine(error) => error.is_invalid_input(),
@@ -458,8 +481,13 @@ fn plain(message: &str) -> String {
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest;
     }
+    // A function that checks its arguments itself says what is wrong; what follows its words names no types then.
+    if let Some((_, words)) = text.split_once("user-defined coercion failed with: ") {
+        let words = words.split(". No function matches").next().unwrap_or_default();
+        return plain(words.lines().next().unwrap_or_default());
+    }
     // Before this comes the list of every type that was tried, and a request to report a bug that is none.
     text = text.find("No function matches").map_or(text, |start| &text[start..]);
     // The catalog and schema are the same for every table, and no one writes them.
-    text.replace("stepwell.public.", "").trim().trim_end_matches('.').to_owned()
+    without_marks(text).replace("stepwell.public.", "").trim().trim_end_matches('.').to_owned()
 }

@@ -24,6 +24,9 @@
 //! | `config_diff('run', 'run')` | parameters that differ |
 //! | `ancestors('model')`, `descendants('data.csv')` | what it came from, and what came of it |
 //!
+//! Functions for training runs, such as `argmin`, `ema`, `auc` and `m4`, are added to DataFusion's; `SHOW FUNCTIONS` and
+//! docs/GUIDE.md list them.
+//!
 //! # Promises
 //!
 //! - One snapshot a query: a row is in a segment or live, never both, never neither.
@@ -42,11 +45,13 @@ mod bounded;
 mod cooperation;
 mod error;
 mod facts;
+mod functions;
 mod integrity;
 mod live_scan;
 mod metrics_exec;
 mod metrics_table;
 pub mod output;
+mod parameters;
 mod per_process;
 mod policy;
 mod pruning;
@@ -61,9 +66,11 @@ mod sql_catalog;
 mod suggest;
 mod system_tables;
 mod table_functions;
+mod unnested;
 
 pub use error::{DamagedSegment, Error, OutputError, Position, Result, SegmentFault};
 pub use integrity::DamagedPolicy;
+pub use parameters::Parameter;
 pub use result::QueryResult;
 pub use source::{SnapshotData, SnapshotSource};
 pub use sql::{QueryOptions, Session};

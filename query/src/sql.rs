@@ -1,6 +1,6 @@
 //! Sessions: SQL in, rows out. Calls block; they may be made from any thread, inside an async runtime too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -12,6 +12,7 @@ use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use object_store::memory::InMemory;
@@ -20,7 +21,9 @@ use stepwell_engine::{Result as EngineResult, Store};
 use crate::bounded;
 use crate::cooperation::CooperativeJoins;
 use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
+use crate::functions;
 use crate::integrity::{DamagedPolicy, Guard};
+use crate::parameters::{self, Parameter};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
 use crate::runtime::{cores, initialise_process, runtime};
@@ -29,6 +32,7 @@ use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
 use crate::suggest::nearest;
 use crate::table_functions;
+use crate::unnested;
 
 /// How often a waiting call looks whether it was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -40,7 +44,7 @@ const MEMORY_LIMIT_BYTES: usize = 4 << 30;
 const SPILL_BYTES_MAX: u64 = 64 << 30;
 
 /// Limits and policies of a query.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QueryOptions {
     /// What to do with damaged segments. Default: refuse the query and name the file.
@@ -54,6 +58,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Streams that work at the same time. Default: the number of processors; minimum 1.
     pub parallelism: usize,
+    /// What each `$name` in the text stands for. Default: none.
+    pub parameters: BTreeMap<String, Parameter>,
 }
 
 impl Default for QueryOptions {
@@ -64,6 +70,7 @@ impl Default for QueryOptions {
             rows_max: None,
             timeout: None,
             parallelism: cores(),
+            parameters: BTreeMap::new(),
         }
     }
 }
@@ -96,6 +103,12 @@ impl QueryOptions {
     /// Sets [`Self::parallelism`].
     pub fn with_parallelism(mut self, streams: usize) -> Self {
         self.parallelism = streams.max(1);
+        self
+    }
+
+    /// Says what `$name` stands for, with or without its `$` here.
+    pub fn with_parameter(mut self, name: &str, value: impl Into<Parameter>) -> Self {
+        self.parameters.insert(name.strip_prefix('$').unwrap_or(name).to_owned(), value.into());
         self
     }
 }
@@ -217,15 +230,18 @@ impl Query {
     }
 
     async fn answer(self) -> Result<QueryResult> {
-        let statement = policy::parse(&self.text)?;
+        let mut statement = policy::parse(&self.text)?;
+        parameters::bind(&mut statement, &self.options.parameters)?;
         let guard = Arc::new(Guard::new(self.options.damaged));
         let limit = self.options.memory_limit_bytes;
         let context = self.context(&guard).map_err(|error| from_datafusion(error, limit))?;
         let state = context.state();
         policy::check_tables(&statement, |name| state.table_functions().contains_key(name))?;
+        let marked = unnested::mark_groups(&mut statement, &self.text);
         let clean = |error| self.with_names(from_datafusion(error, limit));
         let plan = state.statement_to_plan(statement).await.map_err(clean)?;
         policy::check_plan(&plan)?;
+        let plan = if marked { unnested::forget_keys(plan).map_err(clean)? } else { plan };
         let frame = context.execute_logical_plan(plan).await.map_err(clean)?;
         let result = self.collect(frame, &guard).await;
         match result {
@@ -280,6 +296,7 @@ impl Query {
             .with_config(config)
             .with_runtime_env(environment)
             .with_default_features()
+            .with_query_planner(Arc::new(unnested::Planner))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .build();
         let context = SessionContext::new_with_state(state);
@@ -287,6 +304,7 @@ impl Query {
         let tables = StoreTables { snapshot: Arc::clone(&self.snapshot), guard: Arc::clone(guard) };
         context.register_catalog(CATALOG, Arc::new(StoreCatalog { tables: Arc::new(tables) }));
         table_functions::register(&context, &self.snapshot, guard);
+        functions::register(&context);
         Ok(context)
     }
 

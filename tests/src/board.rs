@@ -22,7 +22,7 @@ pub const THREADS_MAX: usize = 4;
 pub const CALLS_MAX: usize = 1 << 22;
 /// Moments that are kept per thread: one a millisecond, so of the last four seconds.
 const MARKS: usize = 4096;
-/// Beats that are kept: of the last five seconds.
+/// Beats that are kept, each with two words: of the last five seconds.
 const BEATS: usize = 1024;
 /// Time between two beats.
 pub const BEAT: Duration = Duration::from_millis(5);
@@ -32,7 +32,7 @@ const TEXT_BYTES_MAX: usize = 1 << 16;
 const SIGNALS: usize = 16;
 const THREAD_WORDS: usize = 8 + 2 * MARKS;
 const BEATS_WORD: usize = SIGNALS;
-const THREADS_WORD: usize = BEATS_WORD + BEATS;
+const THREADS_WORD: usize = BEATS_WORD + 2 * BEATS;
 const TEXT_BYTE: usize = (THREADS_WORD + THREADS_MAX * THREAD_WORDS) * 8;
 const OUTCOMES_BYTE: usize = TEXT_BYTE + TEXT_BYTES_MAX;
 /// Size of the page. Most of it is never touched.
@@ -200,23 +200,29 @@ impl Board {
         marks.filter(|mark| read(*mark) <= nanos).map(|mark| read(mark + 1)).max().unwrap_or(0)
     }
 
-    /// Keeps that a thread that sleeps for [`BEAT`] at a time was awake at `nanos`.
-    pub fn beat(&self, nanos: u64) {
+    /// Keeps that a thread that sleeps for [`BEAT`] at a time was awake at `nanos`, and for how long the sealer had waited
+    /// for the machine by then, in nanoseconds.
+    pub fn beat(&self, nanos: u64, waited: u64) {
         let beats = self.get(Signal::Beats);
-        self.word(BEATS_WORD + beats as usize % BEATS).store(nanos, Ordering::Relaxed);
+        let place = BEATS_WORD + 2 * (beats as usize % BEATS);
+        self.word(place).store(nanos, Ordering::Relaxed);
+        self.word(place + 1).store(waited, Ordering::Relaxed);
         self.set(Signal::Beats, beats + 1);
     }
 
-    /// By how much the beats between two moments came late, all together: time in which the machine let the writer's
-    /// threads wait.
+    /// By how much the beats between two moments came late, all together, and for how long the sealer waited between them:
+    /// time that the machine gave to others.
     pub fn lateness(&self, from: u64, to: u64) -> Duration {
         let used = self.get(Signal::Beats);
-        let beats = (used.saturating_sub(BEATS as u64)..used)
-            .map(|beat| self.word(BEATS_WORD + beat as usize % BEATS).load(Ordering::Relaxed));
-        let mut beats: Vec<u64> = beats.filter(|beat| (from..=to).contains(beat)).collect();
-        beats.push(to);
+        let places = (used.saturating_sub(BEATS as u64)..used).map(|beat| BEATS_WORD + 2 * (beat as usize % BEATS));
+        let read = |word| self.word(word).load(Ordering::Relaxed);
+        let beats: Vec<[u64; 2]> = places.map(|place| [read(place), read(place + 1)]).collect();
+        let beats: Vec<[u64; 2]> = beats.into_iter().filter(|[nanos, _]| (from..=to).contains(nanos)).collect();
+        let ends = beats.iter().map(|[nanos, _]| *nanos).skip(1).chain([to]);
         let expected = BEAT.as_nanos() as u64;
-        Duration::from_nanos(beats.windows(2).map(|pair| (pair[1] - pair[0]).saturating_sub(expected)).sum())
+        let late: u64 = beats.iter().zip(ends).map(|([nanos, _], end)| (end - nanos).saturating_sub(expected)).sum();
+        let waited = beats.last().map_or(0, |[_, last]| last.saturating_sub(beats[0][1]));
+        Duration::from_nanos(late + waited)
     }
 
     /// Adds a line to the text.

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use stepwell_engine::Access;
-use stepwell_query::DamagedPolicy;
+use stepwell_query::{DamagedPolicy, QueryOptions};
 
 use crate::args::SqlArgs;
 use crate::commands::open;
@@ -24,15 +24,24 @@ pub fn run(store: &Path, args: &SqlArgs, out: &mut Out) -> Result<()> {
     }
     sql::check_target(&args.output, out)?;
     let database = Database::open(&open(store, Access::Read)?);
-    let damaged = if args.skip_damaged { DamagedPolicy::Skip } else { DamagedPolicy::Refuse };
     let spinner = messages::spinner("running the query");
-    let result = database.query_with(&statement, damaged);
+    let result = database.query_with(&statement, &options(args));
     spinner.finish_and_clear();
     let result = result?;
     for warning in result.warnings() {
         messages::say(warning);
     }
     sql::print(result.schema(), result.batches(), &args.output, out)
+}
+
+fn options(args: &SqlArgs) -> QueryOptions {
+    let damaged = if args.skip_damaged { DamagedPolicy::Skip } else { DamagedPolicy::Refuse };
+    let mut options =
+        QueryOptions::default().with_damaged(damaged).with_timeout(args.timeout).with_rows_max(args.max_rows);
+    if let Some(mebibytes) = args.memory_limit {
+        options = options.with_memory_limit_bytes((mebibytes as usize) << 20);
+    }
+    args.params.iter().fold(options, |options, (name, value)| options.with_parameter(name, value.clone()))
 }
 
 /// The statement, and where it came from.

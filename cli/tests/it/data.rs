@@ -21,6 +21,21 @@ fn an_import_is_answered_by_sql() {
 }
 
 #[test]
+fn values_and_limits_of_a_query_are_options() {
+    let place = Place::with_two_runs();
+    let sql = ["sql", "SELECT count(*) AS n FROM metrics WHERE metric = $m AND step IN ($steps)", "--format=csv"];
+    assert_eq!(place.ok(&[&sql[..], &["-p", "m=loss", "--param", "steps=[0, 1]"]].concat()), "n\n4\n");
+    place.fails(&[&sql[..], &["-p", "m=loss"]].concat(), 2, &["$steps", "given: m"]);
+    let without_value = place.run(&["sql", "SELECT 1", "-p", "lr"]);
+    assert!(without_value.code == 2 && without_value.stderr.contains("write NAME=VALUE"), "{}", without_value.stderr);
+    let cut = place.run(&["sql", "SELECT step FROM metrics", "--max-rows=3", "--format=ndjson"]);
+    assert_eq!((cut.code, cut.stdout.lines().count()), (0, 3));
+    assert!(cut.stderr.contains("cut after 3 rows"), "{}", cut.stderr);
+    place.fails(&["sql", "SELECT sum(value) FROM generate_series(1, 1000000000000)", "--timeout=0.1"], 1, &["100 ms"]);
+    place.fails(&["sql", "SELECT lpad('x', 10000000, 'y')", "--memory-limit=1"], 1, &["memory"]);
+}
+
+#[test]
 fn importing_the_same_content_again_changes_nothing_unless_forced() {
     let place = Place::with_two_runs();
     fs::copy(place.path().join("two.csv"), place.path().join("copy.csv")).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use stepwell_engine::{RunOptions, Store};
+use stepwell_engine::{Access, EngineConfig, RunOptions, Store};
 use stepwell_query::{Error, QueryOptions, Session};
 
 /// A store with two runs, one finished and one whose rows are live.
@@ -39,7 +39,9 @@ pub fn sql(input: &[u8]) {
 impl Asked {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let store = Store::open(folder.path()).expect("store");
+        let mut config = EngineConfig::default();
+        config.segment_age = Duration::from_secs(7 * 24 * 3600);
+        let store = Store::open_with(folder.path(), Access::Create, config).expect("store");
         for seed in 0..2 {
             let options = RunOptions::new("digits", "train").param("lr", 0.1).param("seed", seed);
             let run = store.start_run(options).expect("run");

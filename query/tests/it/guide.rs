@@ -1,4 +1,9 @@
-//! The guide's tables are those of SQL: every column, its type, and whether it can be null.
+//! The guide's tables are those of SQL: every column, its type, and whether it can be null. Its functions are those that are
+//! added to DataFusion's, and their examples run.
+
+use std::collections::BTreeSet;
+
+use datafusion::prelude::SessionContext;
 
 use crate::support::{Fixture, Placement, ask};
 
@@ -52,4 +57,50 @@ fn every_column_of_every_table_is_in_the_guide_as_it_is() {
         });
         assert_eq!(rows, columns.collect::<Vec<_>>(), "{name}");
     }
+}
+
+/// Cells of the guide's table of functions, without the back quotes around them.
+fn functions() -> Vec<[&'static str; 3]> {
+    let (_, table) = GUIDE.split_once("<!-- table: functions -->\n").expect("a table of functions");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        [cells[1], cells[2], cells[3].trim_matches('`')]
+    })
+    .collect()
+}
+
+#[test]
+fn every_function_is_in_the_guide_with_an_example_that_runs() {
+    let mut fixture = Fixture::new();
+    for name in ["a", "b"] {
+        let run = fixture.run("digits", "train", Some(name), &[]);
+        let curve: Vec<f64> = (0..101).map(|step| if step == 90 { 50.0 } else { f64::from(step * 7 % 10) }).collect();
+        for metric in ["loss", "val_loss", "val_accuracy", "reward"] {
+            fixture.log(run, "metrics", metric, &curve);
+        }
+        fixture.log(run, "metrics", "odd", &[f64::NAN]);
+    }
+    let session = fixture.session(Placement::Split);
+    let mut told = BTreeSet::new();
+    for [function, _, example] in functions() {
+        let answer = ask(&session, example);
+        assert!(!answer.is_empty() && answer.iter().any(|line| !line.ends_with("null")), "{example}: {answer:?}");
+        let codes = function.split('`').skip(1).step_by(2);
+        for name in codes.map(|code| code.split('(').next().unwrap_or(code)) {
+            assert!(told.insert(name.to_owned()), "{name} is told twice");
+        }
+    }
+    let sql = "SELECT DISTINCT routine_name FROM information_schema.routines";
+    let known: BTreeSet<String> = ask(&session, sql).into_iter().collect();
+    let plain = SessionContext::new().state();
+    let of_datafusion = plain.aggregate_functions().keys().chain(plain.scalar_functions().keys());
+    let of_datafusion: BTreeSet<String> = of_datafusion
+        .chain(plain.window_functions().keys())
+        .chain(plain.table_functions().keys())
+        .chain(plain.higher_order_functions().keys())
+        .cloned()
+        .collect();
+    let added: BTreeSet<String> = known.difference(&of_datafusion).cloned().collect();
+    assert_eq!(told, added);
 }

@@ -4,8 +4,9 @@
 //! was, and ends with an exit code of its own.
 
 use std::error::Error;
+use std::fs;
 use std::num::ParseIntError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -55,6 +56,22 @@ fn load_config(ring: u64, millis: [Result<u64, ParseIntError>; 3]) -> Result<Eng
     Ok(config)
 }
 
+/// The folder in `/proc` of the thread that seals and syncs.
+fn sealer() -> Option<PathBuf> {
+    let mut threads = fs::read_dir("/proc/self/task").ok()?.flatten().map(|thread| thread.path());
+    threads.find(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == "stepwell-sealer"))
+}
+
+/// Nanoseconds for which a thread could have run and did not, and for which anybody here waited for a disk; 0 where the
+/// kernel does not tell.
+fn waited(thread: Option<&Path>) -> u64 {
+    let schedule = thread.and_then(|thread| fs::read_to_string(thread.join("schedstat")).ok()).unwrap_or_default();
+    let for_processor = schedule.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
+    let pressure = fs::read_to_string("/proc/pressure/io").unwrap_or_default();
+    let micros = pressure.lines().next().and_then(|some| some.split("total=").nth(1)?.parse::<u64>().ok());
+    for_processor + 1000 * micros.unwrap_or(0)
+}
+
 struct Load {
     board: Board,
     threads: usize,
@@ -72,9 +89,11 @@ impl Load {
         self.board.reach(Stage::Started);
         thread::scope(|scope| {
             scope.spawn(|| {
+                let mut thread = None;
                 loop {
                     thread::sleep(BEAT);
-                    self.board.beat(now_nanos());
+                    thread = thread.or_else(sealer);
+                    self.board.beat(now_nanos(), waited(thread.as_deref()));
                 }
             });
             let loggers: Vec<_> = (0..self.threads)
