@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stepwell_engine::{ArtifactInfo, Direction, LineageEdge, RunId, WriterId};
 use stepwell_query::{QueryOptions, Session};
 
-use crate::support::{Fixture, PLACEMENTS, Placement, ask, fail, picked, session_of};
+use crate::support::{Fixture, PLACEMENTS, Placement, ask, fail, lines, picked, session_of};
 
 fn writer(rank: i32, attempt: i32) -> WriterId {
     WriterId { rank, attempt, nonce: 1 }
@@ -246,6 +246,14 @@ fn a_wrong_call_is_told_what_the_function_takes() {
     fixture.run("p", "s", Some("twice"), &[]);
     let error = fail(&fixture.session(Placement::Live), "SELECT * FROM config_diff('twice', 'twice')").to_string();
     assert!(error.contains("\"twice\" fits 2 runs") && error.contains(&fixture.runs[0].run_id.to_string()), "{error}");
+}
+
+#[test]
+fn parameters_may_stand_for_arguments() {
+    let session = resumed().session(Placement::Live);
+    let options = QueryOptions::default().with_parameter("name", "m").with_parameter("run", "plain");
+    let result = session.sql_with("SELECT count(*) FROM wide($name, $run)", &options).expect("an answer");
+    assert_eq!(lines(&result), ["3"]);
 }
 
 #[test]
