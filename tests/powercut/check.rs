@@ -4,7 +4,7 @@
 //! that a returned `sync`, `commit` or `finish` covers, is there: no clock is needed for these. And each record that was
 //! acknowledged `sync_interval + seal_deadline` before the cut is there. That one speaks of the sealer's schedule, so the
 //! time in which the machine let the writer's threads wait is added to it: as measured by a thread of the writer that does
-//! nothing but sleep 5 ms at a time, and as the kernel tells of the sealer's thread and of disks. [`SLACK`] is added for
+//! nothing but sleep 5 ms at a time, and as the kernel tells of all who waited for a processor or a disk. [`SLACK`] is added for
 //! the sealer's tick (20 ms) and the work of a sync itself. Where the machine kept more than [`LATE_MAX`] from the writer,
 //! the schedule is not judged.
 

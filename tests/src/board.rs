@@ -200,8 +200,8 @@ impl Board {
         marks.filter(|mark| read(*mark) <= nanos).map(|mark| read(mark + 1)).max().unwrap_or(0)
     }
 
-    /// Keeps that a thread that sleeps for [`BEAT`] at a time was awake at `nanos`, and for how long the sealer had waited
-    /// for the machine by then, in nanoseconds.
+    /// Keeps that a thread that sleeps for [`BEAT`] at a time was awake at `nanos`, and for how many nanoseconds anybody
+    /// had waited for the machine by then.
     pub fn beat(&self, nanos: u64, waited: u64) {
         let beats = self.get(Signal::Beats);
         let place = BEATS_WORD + 2 * (beats as usize % BEATS);
@@ -210,8 +210,8 @@ impl Board {
         self.set(Signal::Beats, beats + 1);
     }
 
-    /// By how much the beats between two moments came late, all together, and for how long the sealer waited between them:
-    /// time that the machine gave to others.
+    /// By how much the beats between two moments came late, all together, and for how long anybody waited for the machine
+    /// between them.
     pub fn lateness(&self, from: u64, to: u64) -> Duration {
         let used = self.get(Signal::Beats);
         let places = (used.saturating_sub(BEATS as u64)..used).map(|beat| BEATS_WORD + 2 * (beat as usize % BEATS));

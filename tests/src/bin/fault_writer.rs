@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fs;
 use std::num::ParseIntError;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -56,20 +56,14 @@ fn load_config(ring: u64, millis: [Result<u64, ParseIntError>; 3]) -> Result<Eng
     Ok(config)
 }
 
-/// The folder in `/proc` of the thread that seals and syncs.
-fn sealer() -> Option<PathBuf> {
-    let mut threads = fs::read_dir("/proc/self/task").ok()?.flatten().map(|thread| thread.path());
-    threads.find(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == "stepwell-sealer"))
-}
-
-/// Nanoseconds for which a thread could have run and did not, and for which anybody here waited for a disk; 0 where the
-/// kernel does not tell.
-fn waited(thread: Option<&Path>) -> u64 {
-    let schedule = thread.and_then(|thread| fs::read_to_string(thread.join("schedstat")).ok()).unwrap_or_default();
-    let for_processor = schedule.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
-    let pressure = fs::read_to_string("/proc/pressure/io").unwrap_or_default();
-    let micros = pressure.lines().next().and_then(|some| some.split("total=").nth(1)?.parse::<u64>().ok());
-    for_processor + 1000 * micros.unwrap_or(0)
+/// Nanoseconds for which anything on this machine waited for a processor or for a disk: the writer, and the threads of the
+/// kernel that write for it. 0 where the kernel does not tell.
+fn waited() -> u64 {
+    let micros = ["cpu", "io"].iter().filter_map(|what| {
+        let pressure = fs::read_to_string(format!("/proc/pressure/{what}")).ok()?;
+        pressure.lines().next()?.split("total=").nth(1)?.parse::<u64>().ok()
+    });
+    1000 * micros.sum::<u64>()
 }
 
 struct Load {
@@ -89,11 +83,9 @@ impl Load {
         self.board.reach(Stage::Started);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut thread = None;
                 loop {
                     thread::sleep(BEAT);
-                    thread = thread.or_else(sealer);
-                    self.board.beat(now_nanos(), waited(thread.as_deref()));
+                    self.board.beat(now_nanos(), waited());
                 }
             });
             let loggers: Vec<_> = (0..self.threads)
