@@ -7,7 +7,7 @@ mod writer;
 
 pub(crate) use identity::{Identity, identity_of_segments};
 pub(crate) use source::SegmentSource;
-pub(crate) use writer::{SegmentContext, write_segment};
+pub(crate) use writer::{PendingSegment, SegmentContext, write_segment};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
