@@ -37,6 +37,8 @@ mod writer;
 pub(crate) use pins::Pin;
 pub(crate) use removal::{Age, mark_owner, open_elsewhere, remove_due, remove_of_writer, retired};
 pub(crate) use writer::compact_due;
+#[cfg(test)]
+pub(crate) use writer::compact_writer;
 
 use crate::ids::{RunId, WriterId};
 

@@ -118,7 +118,7 @@ fn would_do<'a>(
 }
 
 /// Compacts the metrics names of a writer that are due, and clears away what an earlier compaction left that was cut short.
-fn compact_writer(
+pub(crate) fn compact_writer(
     layout: &Layout,
     options: &CompactOptions,
     (run_id, writer): (RunId, WriterId),
@@ -294,12 +294,12 @@ impl Compaction<'_> {
         let mut records: Vec<SegmentRecord> = Vec::new();
         let mut pending = pending.into_iter();
         while let Some(segment) = pending.next() {
-            let file = self.folder().join(&segment.record().file);
+            let names = [self.folder().join(&segment.record().file), segment.temporary().to_owned()];
             match segment.publish(self.layout) {
                 Ok(record) => records.push(record),
                 Err(error) => {
-                    // Its name may be there already: it is the sync of the folder that failed.
-                    let _ = remove_file(self.layout.storage(), &file);
+                    // It has either name, by whether it was the rename that failed or the sync of the folder.
+                    names.iter().for_each(|name| drop(remove_file(self.layout.storage(), name)));
                     pending.for_each(|segment| segment.discard(self.layout));
                     self.remove(&records);
                     return Err(error);
