@@ -3,12 +3,14 @@
 //! The kind of statement is checked before anything is planned, so that a statement that writes is never even looked
 //! at closely; the plan is checked again, because SQL can hide a write inside a query (`SELECT ... INTO`).
 
+use std::ops::ControlFlow;
+
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{Statement as SqlStatement, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -88,7 +90,7 @@ fn first_word(statement: &str) -> String {
 
 /// Checks that the tables of `statement` exist; `is_function` tells the names of functions that stand for a table.
 pub(crate) fn check_tables(statement: &Statement, is_function: impl Fn(&str) -> bool) -> Result<()> {
-    let (tables, _) = resolve_table_references(statement, true).map_err(|error| from_datafusion(error, 0))?;
+    let (tables, queries) = resolve_table_references(statement, true).map_err(|error| from_datafusion(error, 0))?;
     let names = table_names();
     for table in tables {
         if !exists(&table, &names) && !is_function(table.table()) {
@@ -98,7 +100,34 @@ pub(crate) fn check_tables(statement: &Statement, is_function: impl Fn(&str) -> 
             return Err(Error::UnknownTable { name: table.to_string(), suggestion, tables: names });
         }
     }
-    Ok(())
+    match uncalled_function(statement) {
+        // A query of WITH may have the name of a function.
+        Some((name, usage)) if queries.iter().all(|query| query.table() != name) => {
+            Err(Error::Planning { message: format!("{name} is a function; write {usage}"), position: None })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Name and usage of a function that `statement` names like a table, without arguments.
+fn uncalled_function(statement: &Statement) -> Option<(&'static str, &'static str)> {
+    struct Uncalled;
+    impl Visitor for Uncalled {
+        type Break = (&'static str, &'static str);
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+            let TableFactor::Table { name, args: None, .. } = factor else { return ControlFlow::Continue(()) };
+            match table_functions::called_as(&name.to_string().to_lowercase()) {
+                Some(function) => ControlFlow::Break(function),
+                None => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match statement {
+        Statement::Statement(statement) => statement.visit(&mut Uncalled).break_value(),
+        Statement::Explain(explain) => uncalled_function(&explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => None,
+    }
 }
 
 fn exists(table: &TableReference, names: &[String]) -> bool {

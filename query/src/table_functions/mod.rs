@@ -68,6 +68,11 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     DEFINITIONS.iter().map(|definition| definition.name)
 }
 
+/// Name of the function `name`, and how it is called.
+pub(crate) fn called_as(name: &str) -> Option<(&'static str, &'static str)> {
+    DEFINITIONS.iter().find(|definition| definition.name == name).map(|definition| (definition.name, definition.usage))
+}
+
 /// Makes the functions known to the queries of `context`.
 pub(crate) fn register(context: &SessionContext, snapshot: &Arc<dyn SnapshotSource>, guard: &Arc<Guard>) {
     let store = Arc::new(Store { snapshot: Arc::clone(snapshot), guard: Arc::clone(guard) });

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use datafusion::prelude::SessionContext;
-use stepwell_engine::ParamValue;
 
 use crate::support::{Fixture, Placement, ask};
 
@@ -74,8 +73,8 @@ fn functions() -> Vec<[&'static str; 3]> {
 #[test]
 fn every_function_is_in_the_guide_with_an_example_that_runs() {
     let mut fixture = Fixture::new();
-    for (name, lr) in [("a", 0.1), ("b", 0.2)] {
-        let run = fixture.run("digits", "train", Some(name), &[("lr", ParamValue::Float(lr))]);
+    for (name, seed) in [("a", 1), ("b", 2)] {
+        let run = fixture.run("digits", "train", Some(name), &[("seed", seed.into())]);
         let curve: Vec<f64> = (0..101).map(|step| if step == 90 { 50.0 } else { f64::from(step * 7 % 10) }).collect();
         for metric in ["loss", "val_loss", "val_accuracy", "reward"] {
             fixture.log(run, "metrics", metric, &curve);

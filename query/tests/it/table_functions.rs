@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stepwell_engine::{ArtifactInfo, Direction, LineageEdge, RunId, WriterId};
 use stepwell_query::{QueryOptions, Session};
 
-use crate::support::{Fixture, PLACEMENTS, Placement, ask, fail, picked, session_of};
+use crate::support::{Fixture, PLACEMENTS, Placement, ask, fail, lines, picked, session_of};
 
 fn writer(rank: i32, attempt: i32) -> WriterId {
     WriterId { rank, attempt, nonce: 1 }
@@ -226,6 +226,8 @@ fn a_wrong_call_is_told_what_the_function_takes() {
         ("wide('other', 'resumed')", "there is no metrics name \"other\"; there are: m"),
         ("wide(1 + 1.5)", "its arguments are texts in single quotes, and no columns or expressions"),
         ("wid('m')", "there is no table \"wid\"; did you mean \"wide\"?"),
+        ("wide", "wide is a function; write wide('metrics name' [, 'run'])"),
+        ("runs JOIN Curves USING (run_id)", "curves is a function; write curves(['metrics name'])"),
         ("curves('others')", "curves(['metrics name']): there is no metrics name \"others\"; did you mean \"other\"?"),
         ("config_diff('plain')", "config_diff(['run', ...]): \"plain\" is a single run; name two or more, or none"),
         ("ancestors()", "ancestors('artifact or run'): it takes 1 argument, and got 0"),
@@ -237,11 +239,21 @@ fn a_wrong_call_is_told_what_the_function_takes() {
         assert!(error.to_string().contains(message), "{call}: {error}");
         assert!(error.is_invalid_input(), "{call}: {error:?}");
     }
+    let sql = "WITH wide AS (SELECT count(*) AS steps FROM wide('m', 'plain')) SELECT steps FROM wide";
+    assert_eq!(ask(&session, sql), ["3"], "a query may have the name of a function");
     let mut fixture = Fixture::new();
     fixture.run("p", "s", Some("twice"), &[]);
     fixture.run("p", "s", Some("twice"), &[]);
     let error = fail(&fixture.session(Placement::Live), "SELECT * FROM config_diff('twice', 'twice')").to_string();
     assert!(error.contains("\"twice\" fits 2 runs") && error.contains(&fixture.runs[0].run_id.to_string()), "{error}");
+}
+
+#[test]
+fn parameters_may_stand_for_arguments() {
+    let session = resumed().session(Placement::Live);
+    let options = QueryOptions::default().with_parameter("name", "m").with_parameter("run", "plain");
+    let result = session.sql_with("SELECT count(*) FROM wide($name, $run)", &options).expect("an answer");
+    assert_eq!(lines(&result), ["3"]);
 }
 
 #[test]
