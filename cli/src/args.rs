@@ -55,6 +55,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Build the catalog anew from the event logs
     Reindex,
+    /// Merge the many small segments of ended runs into few, and remove those merged before
+    Compact(CompactArgs),
     /// Import runs from other files
     #[command(subcommand)]
     Import(ImportCommand),
@@ -351,6 +353,28 @@ pub struct CommitArgs {
 #[derive(Args)]
 pub struct VerifyArgs {
     /// How to print the damaged files.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `stepwell compact`.
+#[derive(Args)]
+#[command(after_help = "\
+Every row stays as it is. Files that others took the place of are kept for 10 minutes (STEPWELL_GRACE_SECS), for whoever
+began to read them; the next command that writes to the store removes them then. Runs that are being written are left alone.")]
+pub struct CompactArgs {
+    /// Run ids, beginnings of ids, or names; none means all runs
+    pub runs: Vec<String>,
+    /// Only say what is due
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove replaced files at once; refused while another process has the store open
+    #[arg(long)]
+    pub remove_now: bool,
+    /// Merge a metrics name that has more small segments than this
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub segments: u32,
+    /// How to print what was merged.
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -54,6 +54,12 @@ pub enum CliError {
         /// How many.
         files: usize,
     },
+    /// `compact` could not merge the segments of some writers.
+    #[error("{writers} could not be compacted; nothing of it was changed")]
+    NotCompacted {
+        /// How many writers, in words.
+        writers: String,
+    },
     /// `doctor` found something wrong.
     #[error("{findings} {} wrong; `stepwell doctor --repair` does something about {repairable}",
         if *.findings == 1 { "thing is" } else { "things are" })]

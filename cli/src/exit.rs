@@ -13,7 +13,7 @@ Exit codes:
   2  the command line, a name, an SQL statement or an input file is wrong
   3  data in the store is damaged
   4  a store, run, metric or file was not found
-  5  refused: SQL that would write, a read-only store, a run still being written, a file of a newer Stepwell
+  5  refused: SQL that would write, a read-only store, a run still being written or a store open elsewhere, a newer Stepwell's file
   6  the doctor found something wrong, or could not repair it
 
 The store is the folder given by --store, else by the environment variable STEPWELL_STORE, else `.stepwell`.
@@ -59,6 +59,7 @@ impl Exit {
             | CliError::Json { .. }
             | CliError::Arrow { .. }
             | CliError::Incomplete { .. }
+            | CliError::NotCompacted { .. }
             | CliError::Worker { .. }
             | CliError::Render { .. } => Self::Failure,
         }
@@ -87,6 +88,7 @@ impl Exit {
             Error::ReadOnlyStore { .. }
             | Error::NewerFormat { .. }
             | Error::RunClosed { .. }
+            | Error::StoreInUse { .. }
             | Error::RunStillWritten { .. } => Self::Refused,
             _ => Self::Failure,
         }

@@ -31,6 +31,9 @@ pub struct EngineConfig {
     /// Training is never hung for longer, and after one wait in vain calls drop at once until there is room again.
     /// `STEPWELL_WAIT_MILLIS`.
     pub wait_limit: Duration,
+    /// How long the files of segments are kept that compaction put others in the place of: for processes that read from them
+    /// what they began to ask before. Default 10 minutes. `STEPWELL_GRACE_SECS`.
+    pub replaced_grace: Duration,
     /// Folder for journals on a disk of this machine, instead of the store; `STEPWELL_JOURNAL_DIR`. A store on a network or
     /// FUSE file system needs one, because a journal is a mapped file: when none is set, it is the first of `/var/tmp`, the
     /// folder for temporary files and `/dev/shm` that is local and can be written to. A store on a local disk needs none,
@@ -55,6 +58,7 @@ impl Default for EngineConfig {
             sync_interval: Duration::from_secs(1),
             seal_deadline: Duration::from_millis(100),
             wait_limit: Duration::from_secs(10),
+            replaced_grace: Duration::from_secs(600),
             journal_folder: None,
         }
     }
@@ -88,6 +92,7 @@ impl EngineConfig {
             sync_interval: millis("STEPWELL_SYNC_MILLIS", default.sync_interval)?,
             seal_deadline: millis("STEPWELL_SEAL_MILLIS", default.seal_deadline)?,
             wait_limit: millis("STEPWELL_WAIT_MILLIS", default.wait_limit)?,
+            replaced_grace: number("STEPWELL_GRACE_SECS", default.replaced_grace.as_secs()).map(Duration::from_secs)?,
             journal_folder: read(JOURNAL_DIR).filter(|folder| !folder.is_empty()).map(PathBuf::from),
         };
         config.check()?;

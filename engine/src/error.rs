@@ -148,6 +148,24 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
+    /// The file of a segment was removed because compaction put others, with the same rows, in its place.
+    #[error("the segment {path:?} was compacted into others of run {run} since it was asked for; ask again")]
+    SegmentRetired {
+        /// The file.
+        path: PathBuf,
+        /// The run.
+        run: RunId,
+    },
+    /// Another process has the store open, and may be reading what would be removed.
+    #[error(
+        "process {pid} has the store {path:?} open and may be reading the files that compaction replaced; wait until it ends, or leave --remove-now out: they go by themselves after a while"
+    )]
+    StoreInUse {
+        /// The store.
+        path: PathBuf,
+        /// The process.
+        pid: u32,
+    },
     /// A metric handle belongs to another run.
     #[error("this metric handle belongs to another run; make one with this run's metric()")]
     ForeignMetric,
@@ -239,7 +257,7 @@ impl Error {
                     Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
                 )
             }
-            Self::CommittedTooFast { .. } => true,
+            Self::CommittedTooFast { .. } | Self::SegmentRetired { .. } => true,
             _ => false,
         }
     }

@@ -10,17 +10,21 @@
 
 mod gap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{ContentHash, RunId, WriterId};
+use crate::layout::stays_inside;
 
 pub use gap::{GapEvent, GapKind};
 
-/// Version of the event log's format, said in [`WriterStarted::format`].
-pub const EVENT_FORMAT: u32 = 1;
+/// Newest version of the event log's format that is read, said in [`WriterStarted::format`].
+pub const EVENT_FORMAT: u32 = 2;
+/// Version that a log begins with. It is raised to [`EVENT_FORMAT`], by another [`WriterStarted`], before an event that a
+/// reader of this version would take for none of its business, and read the wrong files: [`SegmentsReplaced`].
+pub const EVENT_FORMAT_FIRST: u32 = 1;
 
 /// One line of an event log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +43,7 @@ pub struct EventLine {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// Always the first line.
+    /// Always the first line. Told again, with all fields the same but a higher format, before the first event that needs it.
     WriterStarted(Box<WriterStarted>),
     /// Parameters were set; a later value of a key replaces the earlier one.
     Params {
@@ -68,6 +72,14 @@ pub enum Event {
         file: String,
         /// Records in it.
         rows: u64,
+    },
+    /// Compaction: segments took the place of others, with the same records. From this line on the new ones count, and the
+    /// old ones do not.
+    SegmentsReplaced(Box<SegmentsReplaced>),
+    /// The files of segments that others took the place of were removed.
+    ReplacedRemoved {
+        /// Their numbers.
+        segments: Vec<u64>,
     },
     /// A versioned metrics artifact was registered.
     MetricsCommitted(MetricsCommitted),
@@ -289,6 +301,25 @@ pub struct SegmentsEvent {
     pub watermarks: Vec<Watermark>,
 }
 
+/// Segments took the place of others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentsReplaced {
+    /// The metrics name of them all.
+    pub metrics_name: String,
+    /// Numbers of those that no longer count.
+    pub replaced: Vec<u64>,
+    /// Those that count instead.
+    pub segments: Vec<SegmentRecord>,
+}
+
+impl SegmentsReplaced {
+    /// Whether it can be followed: nothing was put in the place of one of them before, and no file is outside of the run.
+    pub(crate) fn is_usable(&self, replaced: &BTreeSet<u64>) -> bool {
+        let is_new = |n: &u64| !replaced.contains(n);
+        self.replaced.iter().all(is_new) && self.segments.iter().all(|segment| stays_inside(&segment.file))
+    }
+}
+
 /// Position in one ring of a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
@@ -366,6 +397,17 @@ pub struct Extreme {
     pub step: i64,
 }
 
+impl MetricsCommitted {
+    /// Notes that the segments `new` hold the records of those in `replaced` now.
+    pub(crate) fn follow(&mut self, replaced: &BTreeSet<u64>, new: &[SegmentRecord]) {
+        let before = self.segments.len();
+        self.segments.retain(|n| !replaced.contains(n));
+        if self.segments.len() < before {
+            self.segments.extend(new.iter().map(|segment| segment.n));
+        }
+    }
+}
+
 /// A versioned metrics artifact: everything one writer logged under one metrics name up to a commit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricsCommitted {
@@ -377,7 +419,7 @@ pub struct MetricsCommitted {
     pub identity: ContentHash,
     /// Records in it.
     pub rows: u64,
-    /// Numbers of the segments that hold them.
+    /// Numbers of the segments that hold them; where others took the place of some, those do.
     pub segments: Vec<u64>,
 }
 
@@ -415,6 +457,15 @@ pub struct LineError {
 const CRC_FIELD: &str = ",\"crc\":\"";
 
 impl EventLine {
+    /// Whether the line tells how the files of an ended writer are kept, and nothing about its run.
+    pub(crate) fn is_upkeep(&self) -> bool {
+        match self.event {
+            Event::SegmentsReplaced(_) | Event::ReplacedRemoved { .. } => true,
+            Event::WriterStarted(_) => self.n > 0,
+            _ => false,
+        }
+    }
+
     /// The line as written to the log, newline included.
     pub fn encode(&self) -> String {
         let mut text = serde_json::to_string(self).unwrap_or_else(|error| {

@@ -5,7 +5,7 @@
 //! `reach` is an empty function.
 
 /// Every fail point, in the order in which a run meets them.
-pub const FAIL_POINTS: [&str; 39] = [
+pub const FAIL_POINTS: [&str; 50] = [
     "log.create.begin",
     "log.create.written",
     "log.create.end",
@@ -45,6 +45,17 @@ pub const FAIL_POINTS: [&str; 39] = [
     "recovery.journals",
     "recovery.orphans",
     "recovery.end",
+    "compact.begin",
+    "compact.written",
+    "compact.published",
+    "compact.marked",
+    "compact.event",
+    "compact.synced",
+    "compact.catalog",
+    "compact.remove.begin",
+    "compact.remove.file",
+    "compact.remove.synced",
+    "compact.remove.event",
 ];
 
 /// Reaches a fail point.

@@ -11,7 +11,7 @@ use std::fs;
 use std::sync::atomic::Ordering;
 
 use crate::config::EngineConfig;
-use crate::events::EVENT_FORMAT;
+use crate::events::{EVENT_FORMAT, EVENT_FORMAT_FIRST};
 use crate::ids::{RunId, WriterId};
 use crate::journal::{BLOCK_SLOTS, Geometry, Header, JournalFile};
 use crate::names::NAME_BYTES_MAX;
@@ -216,6 +216,7 @@ fn constants_are_the_codes() {
         ("store format", STORE_FORMAT.into()),
         ("journal format", Fields::of("journal header").number(&bytes, "journal format")),
         ("event log format", EVENT_FORMAT.into()),
+        ("first event log format", EVENT_FORMAT_FIRST.into()),
         ("segment format", SEGMENT_FORMAT.into()),
         ("catalog version", pragma("user_version").expect("version") as u64),
         ("catalog application", pragma("application_id").expect("application") as u64),
@@ -255,6 +256,7 @@ fn settings_are_those_of_the_guide() {
         ("STEPWELL_SYNC_MILLIS", default.sync_interval.as_millis() as u64),
         ("STEPWELL_SEAL_MILLIS", default.seal_deadline.as_millis() as u64),
         ("STEPWELL_WAIT_MILLIS", default.wait_limit.as_millis() as u64),
+        ("STEPWELL_GRACE_SECS", default.replaced_grace.as_secs()),
     ]);
     let rows = table_in(GUIDE, "settings");
     let guide = rows.iter().map(|row| (row[0].trim_matches('`'), integer(&row[1].replace(',', ""))));

@@ -112,6 +112,24 @@ impl Layout {
     }
 }
 
+/// Prefix of the files that say that a compaction is about to add lines to the log of a writer.
+const COMPACTION_MARK: &str = ".tmp-compact-";
+
+/// The file in the run folder that says that a compaction is about to add lines to the log of `writer`.
+pub(crate) fn compaction_mark(layout: &Layout, run: RunId, writer: WriterId) -> PathBuf {
+    layout.run(run).join(format!("{COMPACTION_MARK}{writer}"))
+}
+
+/// Whether a file in a run folder has the name of a compaction's mark.
+pub(crate) fn is_compaction_mark(file_name: &str) -> bool {
+    parse_compaction_mark(file_name).is_some()
+}
+
+/// The writer whose log a compaction is about to add lines to; `None` when the file is no mark.
+pub(crate) fn parse_compaction_mark(file_name: &str) -> Option<WriterId> {
+    file_name.strip_prefix(COMPACTION_MARK)?.parse().ok()
+}
+
 /// Journal of one ring in the folder of its writer.
 pub(crate) fn journal_in(folder: &Path, ring: u32) -> PathBuf {
     folder.join(format!("{ring}{JOURNAL_SUFFIX}"))

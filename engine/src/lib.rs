@@ -42,6 +42,7 @@ pub mod batch;
 pub mod catalog;
 mod claim;
 mod clock;
+mod compaction;
 pub mod config;
 pub mod doctor;
 pub mod error;
@@ -79,6 +80,7 @@ mod format_doc;
 #[cfg(test)]
 mod simulation;
 
+pub use compaction::{CompactFailure, CompactOptions, CompactReport, CompactedName, NotCompacted};
 pub use config::EngineConfig;
 pub use error::{Error, LogError, Result, with_causes};
 pub use events::{Direction, FinishState, ParamValue};

@@ -1,12 +1,13 @@
 //! What an event log says about its writer: committed segments, watermarks, commits, how it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::event_log::LogContents;
 use crate::events::{
-    EVENT_FORMAT, Event, FinishState, GapEvent, MetricsCommitted, ProcessInfo, SegmentRecord, WriterStarted,
+    EVENT_FORMAT_FIRST, Event, FinishState, GapEvent, MetricsCommitted, ProcessInfo, SegmentRecord, SegmentsReplaced,
+    WriterStarted,
 };
 use crate::ids::{RunId, WriterId};
 use crate::layout::{parse_events_file, stays_inside};
@@ -23,6 +24,12 @@ pub(crate) struct Manifest {
     pub segments: Vec<SegmentRecord>,
     /// Segments that were missing or damaged, and are no longer read.
     pub set_aside: Vec<SegmentRecord>,
+    /// Segments that others took the place of.
+    pub replaced: Vec<Replaced>,
+    /// Their numbers, those that no event names among them.
+    pub replaced_numbers: BTreeSet<u64>,
+    /// Highest format that the log says it has.
+    pub format: u32,
     /// Per ring: records with lower indices are in segments.
     pub watermarks: BTreeMap<u32, u64>,
     /// Last commit of each metrics name.
@@ -31,6 +38,16 @@ pub(crate) struct Manifest {
     pub finished: Option<FinishState>,
     /// Another process read the journals after this writer died.
     pub recovered: bool,
+}
+
+/// A segment that others took the place of.
+#[derive(Clone, Debug)]
+pub(crate) struct Replaced {
+    pub record: SegmentRecord,
+    /// When: time of the event; nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// The log says that its file was removed.
+    pub is_removed: bool,
 }
 
 impl Manifest {
@@ -56,6 +73,9 @@ impl Manifest {
             is_anonymous,
             segments: Vec::new(),
             set_aside: Vec::new(),
+            replaced: Vec::new(),
+            replaced_numbers: BTreeSet::new(),
+            format: EVENT_FORMAT_FIRST,
             watermarks: BTreeMap::new(),
             commits: BTreeMap::new(),
             gaps: Vec::new(),
@@ -64,6 +84,12 @@ impl Manifest {
         };
         for line in &contents.lines {
             match &line.event {
+                Event::WriterStarted(started) => manifest.format = manifest.format.max(started.format),
+                Event::SegmentsReplaced(event) => manifest.replace(event, line.time),
+                Event::ReplacedRemoved { segments } => {
+                    let removed = manifest.replaced.iter_mut().filter(|old| segments.contains(&old.record.n));
+                    removed.for_each(|old| old.is_removed = true);
+                }
                 Event::Segments(event) => {
                     // One outside of the run is told by the catalog, and not read.
                     let inside = event.segments.iter().filter(|segment| stays_inside(&segment.file));
@@ -89,6 +115,20 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Puts segments in the place of others. An event that replaces what was replaced already is none: where locks do not
+    /// hold, two processes may have compacted at once, and the first to say so counts.
+    pub(crate) fn replace(&mut self, event: &SegmentsReplaced, time: i64) {
+        if !event.is_usable(&self.replaced_numbers) {
+            return;
+        }
+        let replaced: BTreeSet<u64> = event.replaced.iter().copied().collect();
+        let old = self.segments.extract_if(.., |segment| replaced.contains(&segment.n));
+        self.replaced.extend(old.map(|record| Replaced { record, time, is_removed: false }));
+        self.segments.extend(event.segments.iter().cloned());
+        self.commits.values_mut().for_each(|commit| commit.follow(&replaced, &event.segments));
+        self.replaced_numbers.extend(replaced);
+    }
+
     /// First index of a ring that is in no segment.
     pub(crate) fn watermark(&self, ring: u32) -> u64 {
         self.watermarks.get(&ring).copied().unwrap_or(0)
@@ -96,14 +136,15 @@ impl Manifest {
 
     /// Number of the next segment.
     pub(crate) fn next_segment(&self) -> u64 {
-        self.segments.iter().chain(&self.set_aside).map(|segment| segment.n + 1).max().unwrap_or(0)
+        let known = self.segments.iter().chain(&self.set_aside).map(|segment| segment.n);
+        known.chain(self.replaced_numbers.last().copied()).map(|n| n + 1).max().unwrap_or(0)
     }
 }
 
 /// A first event of which nothing is known but the ids.
 pub(crate) fn unknown_writer(run_id: RunId, writer: WriterId) -> WriterStarted {
     WriterStarted {
-        format: EVENT_FORMAT,
+        format: EVENT_FORMAT_FIRST,
         run_id,
         writer,
         pipeline: UNKNOWN.to_owned(),

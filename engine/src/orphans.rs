@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::events::{SegmentRecord, Watermark};
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, SegmentFile};
+use crate::manifest::Manifest;
 use crate::ring::SEQ_INDEX_BITS;
 use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, SegmentSource, check_format, without_panic};
 use crate::storage::list_if_there;
@@ -42,15 +43,17 @@ pub(crate) struct OrphanRows {
     indices: Indices,
 }
 
-/// The segments of a writer that are not among `named`, by their numbers.
-pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, named: &[SegmentRecord]) -> Result<Vec<Orphan>> {
+/// The segments of a writer that its event log does not name, by their numbers. Those that others took the place of are named,
+/// whether their files are still there or not.
+pub(crate) fn find(layout: &Layout, run: RunId, writer: WriterId, manifest: &Manifest) -> Result<Vec<Orphan>> {
     let mut orphans = Vec::new();
-    let named: BTreeSet<&str> = named.iter().map(|segment| segment.file.as_str()).collect();
+    let named: BTreeSet<&str> = manifest.segments.iter().map(|segment| segment.file.as_str()).collect();
+    let is_named = |relative: &str, n: u64| named.contains(relative) || manifest.replaced_numbers.contains(&n);
     for folder in list_if_there(layout.storage(), &layout.run(run))?.iter().filter(|entry| entry.is_folder) {
         for entry in list_if_there(layout.storage(), &layout.run(run).join(&folder.name))? {
             let relative = format!("{}/{}", folder.name, entry.name);
             match SegmentFile::parse(&entry.name) {
-                Some(file) if file.writer == writer && !named.contains(relative.as_str()) => {
+                Some(file) if file.writer == writer && !is_named(&relative, file.n) => {
                     orphans.push(Orphan { path: layout.run(run).join(&relative), file, relative });
                 }
                 _ => {}

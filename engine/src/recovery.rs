@@ -205,7 +205,7 @@ pub(crate) fn recover_writer(
     writer: WriterId,
 ) -> Result<Option<RecoveredWriter>> {
     let Some(Taken { log, manifest, lost }) = take_over(layout, run, writer)? else { return Ok(None) };
-    let orphans = orphans::find(layout, run, writer, &manifest.segments)?;
+    let orphans = orphans::find(layout, run, writer, &manifest)?;
     // A segment of no event may be taken up with its number, which no other may have then.
     let next_segment = orphans.iter().map(|orphan| orphan.number() + 1).max().unwrap_or(0).max(manifest.next_segment());
     let mut recovery = Recovery {

@@ -1,13 +1,15 @@
 //! What a store holds at one moment: committed segments and the rows still in journals, each row in exactly one place.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
 use crate::batch::merge;
 use crate::catalog::{CatalogSnapshot, run_state};
-use crate::error::Result;
+use crate::compaction::{self, Pin};
+use crate::error::{Error, Result};
 use crate::events::{Direction, FinishState, GapEvent, MetricStats, ParamValue, ProcessInfo};
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::index;
@@ -191,10 +193,14 @@ pub struct GapInfo {
 }
 
 /// What a store holds at one moment. Rows are in a segment or live, never both.
+///
+/// The files that it names are there for as long as it lives, as far as this process goes: compaction removes none of them. Another
+/// process that compacts keeps them for [`EngineConfig::replaced_grace`](crate::EngineConfig); see [`Snapshot::retired`].
 pub struct Snapshot {
     layout: Layout,
     runs: Vec<RunInfo>,
-    segments: Vec<SegmentInfo>,
+    /// The segments, whose files this process keeps for as long as this lives.
+    pin: Arc<Pin>,
     live: Vec<LiveRows>,
     /// Of writers whose journals were read.
     counters: HashMap<(RunId, WriterId), Counters>,
@@ -204,7 +210,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn read(layout: &Layout, catalog: CatalogSnapshot) -> Result<Self> {
+    /// `pin` was begun before `catalog` was taken: what it names is not removed meanwhile.
+    pub(crate) fn read(layout: &Layout, catalog: CatalogSnapshot, pin: Arc<Pin>) -> Result<Self> {
         let mut runs = catalog.runs()?;
         let (mut live, mut gaps) = (Vec::new(), Vec::new());
         let mut counted = HashMap::new();
@@ -239,7 +246,8 @@ impl Snapshot {
         segments.retain(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
         segments.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
         segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
-        Ok(Self { layout: layout.clone(), runs, segments, live, counters: counted, gaps, catalog })
+        pin.set(segments);
+        Ok(Self { layout: layout.clone(), runs, pin, live, counters: counted, gaps, catalog })
     }
 
     /// All runs, ordered by start time, then id.
@@ -249,7 +257,14 @@ impl Snapshot {
 
     /// Committed segments, ordered by run, writer and number.
     pub fn segments(&self) -> &[SegmentInfo] {
-        &self.segments
+        self.pin.segments()
+    }
+
+    /// Whether the file of a segment that this snapshot names is gone because compaction put others in its place: the error says
+    /// so then, and that the same question asked again is answered. For whoever finds the file missing. `None` when the file is
+    /// missing for another reason.
+    pub fn retired(&self, path: &Path) -> Option<Error> {
+        compaction::retired(&self.layout, path)
     }
 
     /// Rows that are in a journal and in no segment, one batch per writer and metrics name.
@@ -264,7 +279,7 @@ impl Snapshot {
     /// None today; reserved for catalogs that hold summaries of compacted runs.
     pub fn summary(&self) -> Result<Vec<SummaryRow>> {
         let mut merged: BTreeMap<(RunId, &str, &str), MetricStats> = BTreeMap::new();
-        let committed = self.segments.iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
+        let committed = self.segments().iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
         let live = self.live.iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
         for (run, name, metrics) in committed.chain(live) {
             for stats in metrics {

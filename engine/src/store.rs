@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::catalog::{Catalog, ReindexReport};
 use crate::claim::Claim;
 use crate::clock::wall_nanos;
+use crate::compaction::{self, Age, CompactOptions, CompactReport, Pin};
 use crate::config::EngineConfig;
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::event_log::{read_log, writers_of};
-use crate::events::{EVENT_FORMAT, WriterStarted};
+use crate::events::{EVENT_FORMAT_FIRST, WriterStarted};
 use crate::fail_point;
 use crate::fork::ProcessMark;
 use crate::git;
@@ -38,6 +39,9 @@ pub const STORE_FORMAT: u32 = 1;
 
 /// How long a commit waits for a catalog that another process is writing to.
 const INDEX_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Bytes of replaced segments whose files are removed, and whose successors are read before, when a store is opened.
+const REMOVAL_BYTES_AT_OPEN: u64 = 64 << 20;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +132,9 @@ impl Store {
             let recover = |catalog: &mut Catalog| recover_dead(&layout, &config, &catalog.snapshot(&layout)?);
             recovery = index::with(&mut catalog, &layout, access, recover)?;
             objects::remove_abandoned(&layout);
-            if !recovery.writers.is_empty() {
+            let removed =
+                index::with(&mut catalog, &layout, access, |catalog| remove_replaced(&layout, catalog, &config))?;
+            if !recovery.writers.is_empty() || removed {
                 index::with(&mut catalog, &layout, access, |catalog| catalog.refresh(&layout))?;
             }
         }
@@ -194,7 +200,7 @@ impl Store {
             scratch::announce(layout, file_system, folder, config.segment_age);
         }
         let started = WriterStarted {
-            format: EVENT_FORMAT,
+            format: EVENT_FORMAT_FIRST,
             run_id,
             writer,
             pipeline: options.pipeline,
@@ -251,11 +257,12 @@ impl Store {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let Inner { layout, access, .. } = &*self.inner;
         let read = || {
+            let pin = Pin::begin();
             let catalog = self.with_catalog(|catalog| {
                 catalog.refresh(layout)?;
                 catalog.snapshot(layout)
             })?;
-            Snapshot::read(layout, catalog)
+            Snapshot::read(layout, catalog, pin)
         };
         match read() {
             Err(error) if index::is_damaged(layout, &error) => {
@@ -334,6 +341,51 @@ impl Store {
         doctor::verify(&self.inner.layout, progress)
     }
 
+    /// Merges the many small segments of ended writers into few, with the same rows, and removes the files that an earlier
+    /// compaction replaced once their grace period has passed ([`EngineConfig::replaced_grace`]). What is damaged is left as it
+    /// is and told in the report; the rest goes on. `progress` is told how many of how many bytes are done.
+    ///
+    /// Runs that are being written are left alone, and readers are not held up: see [`Snapshot`] for how long they may read what
+    /// they began to.
+    ///
+    /// # Durability
+    /// A crash at any moment leaves each row in exactly one segment that counts.
+    ///
+    /// # Cost
+    /// Reads each segment that is merged three times, and the new ones once. About 150 bytes of memory for each row of one new
+    /// segment, and one open file.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnlyStore`], [`Error::StoreInUse`], [`Error::Catalog`], [`Error::Io`].
+    pub fn compact(&self, options: &CompactOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<CompactReport> {
+        self.check_writable()?;
+        let Inner { layout, access, config, .. } = &*self.inner;
+        if options.remove_now
+            && !options.dry_run
+            && let Some(pid) = compaction::open_elsewhere(layout)
+        {
+            return Err(Error::StoreInUse { path: layout.root().to_owned(), pid });
+        }
+        let refreshed = || {
+            self.with_catalog(|catalog| {
+                index::with(catalog, layout, *access, |catalog| {
+                    catalog.refresh(layout)?;
+                    catalog.snapshot(layout)
+                })
+            })
+        };
+        let mut report = compaction::compact_due(layout, &refreshed()?, options, progress)?;
+        let catalog = refreshed()?;
+        fail_point::reach("compact.catalog");
+        if !options.dry_run {
+            let age = if options.remove_now { Age::Any } else { Age::Grace(config.replaced_grace) };
+            compaction::remove_due(layout, &catalog, &options.runs, age, u64::MAX, &mut report)?;
+            drop(catalog);
+            refreshed()?;
+        }
+        Ok(report)
+    }
+
     /// Builds the catalog anew from the event logs. A store on a network or FUSE file system has no catalog file: each
     /// process keeps the catalog in memory, and the report says so.
     ///
@@ -347,6 +399,13 @@ impl Store {
             Ok(report)
         })
     }
+}
+
+/// Removes the files of replaced segments whose grace period has passed; whether there were some.
+fn remove_replaced(layout: &Layout, catalog: &Catalog, config: &EngineConfig) -> Result<bool> {
+    let (age, mut report) = (Age::Grace(config.replaced_grace), CompactReport::default());
+    compaction::remove_due(layout, &catalog.snapshot(layout)?, &[], age, REMOVAL_BYTES_AT_OPEN, &mut report)?;
+    Ok(report.removed.0 > 0)
 }
 
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {

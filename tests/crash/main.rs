@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use stepwell_engine::fail_point::FAIL_POINTS;
-use stepwell_engine::{Access, RunId, RunState, Store};
+use stepwell_engine::{Access, CompactOptions, RunId, RunState, Store};
 use stepwell_tests::acknowledge::{Acknowledgements, THREADS_MAX};
 use stepwell_tests::lanes::LaneRows;
 use stepwell_tests::random::Random;
@@ -124,6 +124,41 @@ fn a_kill_at_every_fail_point_loses_nothing() {
     campaign.tally.close("fail points");
 }
 
+/// Fail points that a compaction shares with whoever else writes segments and events.
+const SHARED_POINTS: [&str; 11] = [
+    "segment.create",
+    "segment.written",
+    "segment.synced",
+    "segment.rename.begin",
+    "segment.rename.end",
+    "segment.published",
+    "event.append.begin",
+    "event.append.middle",
+    "event.append.end",
+    "event.sync.begin",
+    "event.sync.end",
+];
+
+#[test]
+fn a_kill_at_every_fail_point_of_a_compaction_leaves_each_row_once() {
+    let rounds = number("STEPWELL_FAIL_POINT_ROUNDS", 1);
+    let mut random = Random::new(seed("compaction"));
+    let mut campaign = Campaign::default();
+    let own = FAIL_POINTS.into_iter().filter(|point| point.starts_with(COMPACTION));
+    let points: Vec<&'static str> = own.chain(SHARED_POINTS).collect();
+    for round in 0..rounds {
+        for point in &points {
+            campaign.kill_compaction(point, 1 + round % 3, &mut random);
+        }
+    }
+    let missed: Vec<_> = points.iter().filter(|point| !campaign.reached.contains(*point)).collect();
+    assert!(missed.is_empty(), "every fail point is reached; not {missed:?}");
+    campaign.tally.close("compaction");
+}
+
+/// What the fail points of compaction begin with.
+const COMPACTION: &str = "compact.";
+
 #[derive(Default)]
 struct Campaign {
     /// Fail points at which a process ended.
@@ -149,10 +184,20 @@ impl Campaign {
 
     /// A kill when a writer, or a process that recovers, reaches `point` for the n-th time.
     fn kill_at(&mut self, point: &'static str, n: u64, random: &mut Random) {
+        if point.starts_with(COMPACTION) {
+            return self.kill_compaction(point, 1, random);
+        }
         let in_recovery = point.starts_with("recovery.");
         let moment = if in_recovery { Moment::After(Duration::from_millis(40)) } else { Moment::At(point, n) };
         let case = Case { processes: 1, threads: 1 + random.below(4) as usize, ring: 4096, moment };
-        self.kill_then(case, in_recovery.then_some(Moment::At(point, 1)), random);
+        self.kill_then(case, in_recovery.then_some(("recover", Moment::At(point, 1))), random);
+    }
+
+    /// A run that ends by itself, and a kill when its compaction reaches `point` for the n-th time.
+    fn kill_compaction(&mut self, point: &'static str, n: u64, random: &mut Random) {
+        // A fail point that no run comes to so often has it commit a few times and finish.
+        let case = Case { processes: 1, threads: 2, ring: 4096, moment: Moment::At("finish.end", u64::MAX) };
+        self.kill_then(case, Some(("compact", Moment::At(point, n))), random);
     }
 
     fn note(&mut self, moment: Moment, killed: usize) {
@@ -163,8 +208,8 @@ impl Campaign {
         }
     }
 
-    /// A kill, and then one of the recovery at `recovery`.
-    fn kill_then(&mut self, case: Case, recovery: Option<Moment>, random: &mut Random) {
+    /// A kill, and then one of a process that recovers or compacts the store.
+    fn kill_then(&mut self, case: Case, then: Option<(&str, Moment)>, random: &mut Random) {
         let folder = self.folder();
         let store = folder.join("store");
         let run = RunId::generate();
@@ -174,8 +219,8 @@ impl Campaign {
         let killed = end(children.collect(), case.moment);
         self.note(case.moment, killed);
         self.tally.cases += 1;
-        if let Some(moment) = recovery {
-            let killed = end(vec![start(&["recover", text(&store)], moment)], moment);
+        if let Some((deed, moment)) = then {
+            let killed = end(vec![start(&[deed, text(&store)], moment)], moment);
             self.note(moment, killed);
             self.recoveries_killed += 1;
         }
@@ -188,6 +233,14 @@ impl Campaign {
         let store = Store::open_with(&store, Access::Create, tight_config(4096)).expect("open and recover");
         assert!(store.recovery().failures.is_empty(), "{case:?}: {:?}", store.recovery().failures);
         self.check(&store, run, &pages, case);
+        if then.is_some_and(|(deed, _)| deed == "compact") {
+            // What was cut short is finished by the next one; the rows are counted twice, before and after.
+            let mut options = CompactOptions::default();
+            (options.segments_max, options.remove_now) = (1, true);
+            let report = store.compact(&options, &mut |_, _| {}).expect("compact");
+            assert!(report.failures.is_empty() && report.waiting == (0, 0), "{report:?}");
+            self.check(&store, run, &pages, case);
+        }
     }
 
     fn check(&mut self, store: &Store, run: RunId, pages: &[PathBuf], case: Case) {

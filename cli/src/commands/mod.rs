@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod commit;
+mod compact;
 mod doctor;
 mod reindex;
 mod runs;
@@ -34,6 +35,7 @@ pub fn run(cli: Cli, out: &mut Out) -> Result<()> {
         Command::Commit(args) => commit::run(&open(&store, Access::Write)?, args, out),
         Command::Verify(args) => verify::run(&open(&store, Access::Read)?, args, out),
         Command::Doctor(args) => doctor::run(&store, args, out),
+        Command::Compact(args) => compact::run(&open(&store, Access::Write)?, args, out),
         Command::Reindex => reindex::run(&open(&store, Access::Write)?),
         Command::Import(ImportCommand::Csv(args)) => csv_import::run(&store, args, out),
         Command::DemoWorker(args) => demo::worker::run(&store, args),

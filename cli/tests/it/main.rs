@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod compact;
 mod data;
 mod demo;
 mod doctor;

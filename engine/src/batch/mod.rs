@@ -17,7 +17,7 @@ use crate::journal::Definition;
 use crate::ring::{Record, sequence};
 
 pub(crate) use columns::{MetricColumns, columns_of};
-pub(crate) use stats::merge;
+pub(crate) use stats::{merge, summarise};
 
 /// Schema of segments and of live rows. No column is nullable.
 ///

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::digest::{LogPosition, Reference, RunDigest, RunFacts, WriterFacts, clamp};
+use super::digest::{LogPosition, Reference, RunDigest, RunFacts, WriterFacts, clamp, numbers};
 use super::ids::Ids;
 use super::mlmd::{
     NAME_PROPERTY, Owner, PropertyValue, STEP_METRICS, TAG_PROPERTY_PREFIX, TypeKind, event_type, execution_state,
@@ -65,7 +65,7 @@ struct RunKeys {
 }
 
 /// Tables with rows of one run each, apart from segments.
-const RUN_TABLES: [&str; 10] = [
+const RUN_TABLES: [&str; 11] = [
     "stepwell_log",
     "stepwell_run",
     "stepwell_param",
@@ -76,6 +76,7 @@ const RUN_TABLES: [&str; 10] = [
     "stepwell_reference",
     "stepwell_reference_property",
     "stepwell_gap",
+    "stepwell_replaced",
 ];
 
 impl<'c> Applier<'c> {
@@ -116,6 +117,7 @@ impl<'c> Applier<'c> {
             self.write_writers(&run_id, facts)?;
             self.write_references(&run_id, facts, keys)?;
             self.write_commits(&run_id, facts)?;
+            self.write_replaced(&run_id, facts)?;
         }
         self.write_segments(digest.run_id, digest.facts.as_ref())?;
         let new_references = self.references(&run_id)?;
@@ -379,7 +381,6 @@ impl<'c> Applier<'c> {
             let what = &commit.what;
             let identity = what.identity.to_string();
             let scope = format!("{run_id}/{}", what.metrics_name);
-            let segments: Vec<_> = what.segments.iter().map(u64::to_string).collect();
             self.run(
                 "INSERT INTO stepwell_metrics_commit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
@@ -392,8 +393,20 @@ impl<'c> Applier<'c> {
                     what.version,
                     identity,
                     clamp(what.rows),
-                    segments.join(","),
+                    numbers(&what.segments),
                 ],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Of segments that others took the place of, those whose files are not known to be gone.
+    fn write_replaced(&self, run_id: &str, facts: &RunFacts) -> Outcome {
+        for ((writer, n), replaced) in facts.replaced.iter().filter(|(_, replaced)| !replaced.is_removed) {
+            let Some(record) = &replaced.record else { continue };
+            self.run(
+                "INSERT INTO stepwell_replaced VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![run_id, writer.to_string(), clamp(*n), replaced.time, record.file, clamp(record.bytes)],
             )?;
         }
         Ok(())

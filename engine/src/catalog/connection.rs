@@ -17,7 +17,7 @@ use crate::layout::{Layout, TEMP_PREFIX};
 use crate::storage::{Disk, sync_folder};
 
 /// Version of the catalog's tables, in `PRAGMA user_version`.
-pub(super) const CATALOG_VERSION: i64 = 3;
+pub(super) const CATALOG_VERSION: i64 = 4;
 /// `PRAGMA application_id`: "Swel".
 pub(super) const APPLICATION_ID: i64 = 0x5377_656C;
 /// How long a connection waits for another process's transaction.
@@ -37,6 +37,7 @@ const MIGRATIONS: [&str; CATALOG_VERSION as usize] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_gap_bounds.sql"),
     include_str!("migrations/0003_journal_folder.sql"),
+    include_str!("migrations/0004_replaced.sql"),
 ];
 
 /// The catalog of one store, for one thread at a time.

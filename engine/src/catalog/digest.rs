@@ -1,19 +1,22 @@
 //! From event logs to the facts of a run. Pure: no database, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::{Ids, stable_uuid};
 use super::mlmd::{METRICS, STEP_METRICS};
 use crate::event_log::{LogContents, LogFault};
 use crate::events::{
     ArtifactEvent, Direction, Event, EventLine, FinishState, GapEvent, MetricsCommitted, ParamValue, ProcessInfo,
-    SegmentRecord, WriterStarted,
+    SegmentRecord, SegmentsReplaced, WriterStarted,
 };
 use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, stays_inside};
 use crate::manifest::UNKNOWN;
 use crate::names::MetricsName;
 use crate::snapshot::{RunState, WriterInfo};
+
+/// Property of a metrics artifact: numbers of the segments that hold its rows.
+const SEGMENTS_PROPERTY: &str = "segments";
 
 /// All a run's event logs say.
 #[derive(Clone, Debug)]
@@ -52,9 +55,22 @@ pub(super) struct RunFacts {
     pub watermarks: BTreeMap<(WriterId, u32), u64>,
     /// By writer and file.
     pub segments: BTreeMap<(WriterId, String), SegmentRecord>,
+    /// Segments that others took the place of, by writer and number.
+    pub replaced: BTreeMap<(WriterId, u64), ReplacedFacts>,
     pub commits: Vec<Told<MetricsCommitted>>,
     pub gaps: Vec<Told<GapEvent>>,
     pub references: Vec<Reference>,
+}
+
+/// A segment that others took the place of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReplacedFacts {
+    /// When.
+    pub time: i64,
+    /// What the log says of it; `None` when the line that named it is gone.
+    pub record: Option<SegmentRecord>,
+    /// The log says that its file was removed.
+    pub is_removed: bool,
 }
 
 /// What the first writer said about the run.
@@ -174,13 +190,18 @@ fn drop_repeats(log: &mut LogContents) -> Vec<String> {
     repeats
 }
 
+/// The lines that tell of the run, and not only of its files.
+fn told(log: &LogContents) -> impl DoubleEndedIterator<Item = &EventLine> {
+    log.lines.iter().filter(|line| !line.is_upkeep())
+}
+
 /// Whether nothing will be added. To a log with damaged lines, recovery may add what they named.
 fn is_closed(log: &LogContents) -> bool {
     is_finished(log) && !log.has_torn_tail() && log.faults.is_empty()
 }
 
 fn is_finished(log: &LogContents) -> bool {
-    matches!(log.lines.last().map(|line| &line.event), Some(Event::WriterFinished { .. }))
+    matches!(told(log).last().map(|line| &line.event), Some(Event::WriterFinished { .. }))
 }
 
 /// State of a run from that of its writers: running while one runs; then what the last attempt of each rank came to, the
@@ -221,7 +242,7 @@ impl RunFacts {
         let mut lines: Vec<Line<'_>> =
             logs.iter().flat_map(|(writer, log)| log.lines.iter().map(|line| (*writer, line))).collect();
         lines.sort_by_key(|(writer, line)| (line.time, *writer, line.n));
-        let last_event = lines.last()?.1.time;
+        let last_event = lines.iter().rev().find(|(_, line)| !line.is_upkeep()).or(lines.last())?.1.time;
         let mut facts = Self {
             start: run_start(&lines),
             state: RunState::Running,
@@ -233,6 +254,7 @@ impl RunFacts {
             writers: logs.iter().filter_map(|(writer, log)| writer_facts(*writer, log)).collect(),
             watermarks: BTreeMap::new(),
             segments: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             commits: Vec::new(),
             gaps: Vec::new(),
             references: Vec::new(),
@@ -244,7 +266,46 @@ impl RunFacts {
         for (writer, line) in lines {
             facts.add(run_id, writer, line, ids, faults);
         }
+        facts.follow_commits();
         Some(facts)
+    }
+
+    /// Puts segments in the place of others; the rules are those of the manifest.
+    fn replace(&mut self, writer: WriterId, time: i64, event: &SegmentsReplaced) {
+        let of_writer = (writer, 0)..=(writer, u64::MAX);
+        let known = self.replaced.range(of_writer).map(|((_, n), _)| *n).collect();
+        if !event.is_usable(&known) {
+            return;
+        }
+        let replaced: BTreeSet<u64> = event.replaced.iter().copied().collect();
+        let facts = ReplacedFacts { time, ..ReplacedFacts::default() };
+        self.replaced.extend(replaced.iter().map(|n| ((writer, *n), facts.clone())));
+        let is_old =
+            |key: &(WriterId, String), segment: &mut SegmentRecord| key.0 == writer && replaced.contains(&segment.n);
+        for (_, record) in self.segments.extract_if(.., is_old) {
+            self.replaced.entry((writer, record.n)).and_modify(|facts| facts.record = Some(record));
+        }
+        let new = event.segments.iter().map(|segment| ((writer, segment.file.clone()), segment.clone()));
+        self.segments.extend(new);
+        let commits = self.commits.iter_mut().filter(|commit| commit.writer == writer);
+        commits.for_each(|commit| commit.what.follow(&replaced, &event.segments));
+    }
+
+    /// What commits say of their segments, once it is known which ones took the place of others.
+    fn follow_commits(&mut self) {
+        if self.replaced.is_empty() {
+            return;
+        }
+        let commits: BTreeMap<(String, i64), String> = self
+            .commits
+            .iter()
+            .map(|commit| ((commit.writer.to_string(), clamp(commit.n)), numbers(&commit.what.segments)))
+            .collect();
+        for reference in &mut self.references {
+            if let Some(segments) = commits.get(&(reference.writer.clone(), reference.n)) {
+                reference.properties.insert(SEGMENTS_PROPERTY.to_owned(), ParamValue::Text(segments.clone()));
+            }
+        }
     }
 
     fn add(
@@ -277,6 +338,12 @@ impl RunFacts {
                 for watermark in &event.watermarks {
                     let committed = self.watermarks.entry((writer, watermark.ring)).or_default();
                     *committed = watermark.committed.max(*committed);
+                }
+            }
+            Event::SegmentsReplaced(event) => self.replace(writer, *time, event),
+            Event::ReplacedRemoved { segments } => {
+                for n in segments {
+                    self.replaced.entry((writer, *n)).and_modify(|facts| facts.is_removed = true);
                 }
             }
             Event::SegmentSetAside { file, .. } => {
@@ -329,13 +396,14 @@ fn last_sign_of_life(writer: &WriterFacts, log: &LogContents) -> i64 {
         Event::Segments(event) => event.segments.iter().map(|segment| segment.time_max.saturating_mul(1000)).max(),
         Event::MetricsCommitted(_) | Event::Gap(_) | Event::Recovered { .. } => None,
         Event::SegmentSetAside { .. } | Event::Unknown => None,
+        _ if line.is_upkeep() => None,
         _ => Some(line.time),
     });
     signs.max().unwrap_or(writer.info.last_event)
 }
 
 fn writer_facts(writer: WriterId, log: &LogContents) -> Option<WriterFacts> {
-    let (first, last) = (log.lines.first()?, log.lines.last()?);
+    let (first, last) = (log.lines.first()?, told(log).last().or(log.lines.last())?);
     let start = start_of(log);
     let process = start.map_or_else(
         || ProcessInfo { host: UNKNOWN.to_owned(), boot_id: String::new(), pid: 0, pid_start: 0 },
@@ -419,6 +487,11 @@ fn metrics_reference(
     }
 }
 
+/// Numbers of segments, as text.
+pub(super) fn numbers(segments: &[u64]) -> String {
+    segments.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// CMF's form: `<path>:<hash>:<execution id>:<uuid>`. A commit that adds no record is the same artifact again.
 fn commit_reference(
     run_id: RunId,
@@ -435,13 +508,12 @@ fn commit_reference(
     let location = folder.to_string_lossy().into_owned();
     let identity = commit.identity;
     let uuid = stable_uuid("step metrics", &[&run_id.to_string(), &writer.to_string(), &line.n.to_string()]);
-    let segments: Vec<_> = commit.segments.iter().map(u64::to_string).collect();
     let properties = BTreeMap::from([
         ("metrics_name".to_owned(), ParamValue::Text(commit.metrics_name.clone())),
         ("version".to_owned(), ParamValue::Int(commit.version.into())),
         ("rows".to_owned(), ParamValue::Int(clamp(commit.rows))),
         ("writer".to_owned(), ParamValue::Text(writer.to_string())),
-        ("segments".to_owned(), ParamValue::Text(segments.join(","))),
+        (SEGMENTS_PROPERTY.to_owned(), ParamValue::Text(numbers(&commit.segments))),
     ]);
     Reference {
         writer: writer.to_string(),

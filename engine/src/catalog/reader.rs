@@ -41,6 +41,17 @@ pub struct MetricsCommitInfo {
     pub commit: MetricsCommitted,
 }
 
+/// A segment that others took the place of, and whose file may still be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReplacedSegment {
+    pub run_id: RunId,
+    pub writer: WriterId,
+    /// When; nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
 impl Catalog {
     /// The catalog as it is now. Call [`Catalog::refresh`] first to have what the event logs say now.
     ///
@@ -307,6 +318,18 @@ impl CatalogSnapshot {
         let sql =
             "SELECT run_id, writer FROM stepwell_log WHERE damaged_lines > 0 OR lines = 0 ORDER BY run_id, writer";
         self.rows(sql, |row| Ok((parsed(row, 0)?, parsed(row, 1)?)))
+    }
+
+    /// Segments that others took the place of and whose files may still be there, ordered by run, writer and number.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub(crate) fn replaced(&self) -> Result<Vec<ReplacedSegment>> {
+        let sql = "SELECT run_id, writer, time, bytes FROM stepwell_replaced ORDER BY run_id, writer, n";
+        self.rows(sql, |row| {
+            let (run_id, writer) = (parsed(row, 0)?, parsed(row, 1)?);
+            Ok(ReplacedSegment { run_id, writer, time: row.get(2)?, bytes: unsigned(row, 3)? })
+        })
     }
 
     /// All commits of metrics names, ordered by run, writer, time.

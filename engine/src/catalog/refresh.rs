@@ -20,7 +20,7 @@ use super::mlmd::FIXED_TYPE_MAX;
 use crate::error::{Error, Result};
 use crate::event_log::{LogContents, read_log, writers_of};
 use crate::ids::{RunId, WriterId};
-use crate::layout::Layout;
+use crate::layout::{Layout, is_compaction_mark, parse_events_file};
 use crate::storage::for_names;
 
 /// Runs applied in one transaction: enough that its cost does not count, few enough that other processes get their turn.
@@ -250,7 +250,10 @@ fn scan(connection: &Connection, layout: &Layout) -> Result<Scan, RefreshError> 
             continue;
         }
         let known = known_logs(connection, run_id)?;
-        if has_changed(layout, run_id, &known)? {
+        let folder = look_into(layout, run_id)?;
+        // To the log of a closed run a line is about to be added, which does not change the folder.
+        let folder_time = if folder.is_compacted_now { 0 } else { folder_time };
+        if has_changed(layout, run_id, folder.writers, &known)? {
             found.changed.push(ChangedRun { run_id, folder_time, known });
         } else if folder_time != 0 && cached.is_some_and(|(time, closed)| closed && time != folder_time) {
             found.settled.push((run_id, folder_time));
@@ -307,9 +310,28 @@ fn known_logs(connection: &Connection, run_id: RunId) -> rusqlite::Result<Vec<Kn
         .collect()
 }
 
+/// What a run folder holds.
+#[derive(Debug, Default)]
+struct RunFolder {
+    /// `None` when there is no such folder.
+    writers: Option<Vec<WriterId>>,
+    /// A compaction is about to add lines to a log, or was when its process died.
+    is_compacted_now: bool,
+}
+
+fn look_into(layout: &Layout, run_id: RunId) -> Result<RunFolder> {
+    let folder = layout.run(run_id);
+    let listed = layout.storage().list(&folder).map_err(Error::io("list the run folder", &folder));
+    let Some(entries) = found(listed)? else { return Ok(RunFolder::default()) };
+    let is_compacted_now = entries.iter().any(|entry| is_compaction_mark(&entry.name));
+    let mut writers: Vec<_> = entries.iter().filter_map(|entry| parse_events_file(&entry.name)).collect();
+    writers.sort_unstable();
+    Ok(RunFolder { writers: Some(writers), is_compacted_now })
+}
+
 /// Whether the logs of a run are not those that were read.
-fn has_changed(layout: &Layout, run_id: RunId, known: &[KnownLog]) -> Result<bool> {
-    let Some(writers) = found(writers_of(layout, run_id))? else { return Ok(!known.is_empty()) };
+fn has_changed(layout: &Layout, run_id: RunId, writers: Option<Vec<WriterId>>, known: &[KnownLog]) -> Result<bool> {
+    let Some(writers) = writers else { return Ok(!known.is_empty()) };
     if writers.len() != known.len() {
         return Ok(true);
     }
@@ -471,6 +493,7 @@ fn rebuild_with(transaction: &Transaction<'_>, layout: &Layout, ids: Ids) -> Res
     let mut report = RefreshReport::default();
     let mut applier = Applier::new(transaction, ids);
     for (index, (run_id, folder_time)) in list_runs(layout)?.into_iter().enumerate() {
+        let folder_time = if look_into(layout, run_id)?.is_compacted_now { 0 } else { folder_time };
         if let Some(digest) = read_run(layout, run_id, ids)?.filter(|digest| !digest.logs.is_empty()) {
             apply_run(&mut applier, layout, &digest, folder_time, &mut report)?;
         }

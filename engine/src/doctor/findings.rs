@@ -104,6 +104,8 @@ finding_kinds! {
     SegmentUnreadable => "segment_unreadable",
     /// A segment that no event names.
     SegmentUnnamed => "segment_unnamed",
+    /// A segment that others took the place of, and whose file may be removed.
+    SegmentReplaced => "segment_replaced",
     /// The rows of a metrics artifact are not those that it was registered with.
     ArtifactDiffers => "artifact_differs",
     /// A file in the objects whose name is not a hash.

@@ -7,6 +7,7 @@ use super::{
     DoctorReport, Examination, Finding, FindingKind, Severity, catalog, examine_layout, journals, layout_of, marker,
     name_of, quarantine, rebuild, segments,
 };
+use crate::compaction::{self, Age};
 use crate::config::EngineConfig;
 use crate::error::{Result, with_causes};
 use crate::event_log::read_log;
@@ -90,6 +91,7 @@ pub fn repair(
             .collect();
         work.writer(run, writer, &findings);
     }
+    work.replaced(&found);
     work.objects(&found);
     work.temporaries(only);
     work.catalog(&found);
@@ -98,7 +100,8 @@ pub fn repair(
 
 /// Writers with a finding that can be repaired; sorted.
 fn writers_of(found: &DoctorReport) -> BTreeSet<(RunId, WriterId)> {
-    let repairable = found.findings.iter().filter(|finding| finding.repair.is_some());
+    let is_of_writer = |finding: &&Finding| finding.repair.is_some() && finding.kind != FindingKind::SegmentReplaced;
+    let repairable = found.findings.iter().filter(is_of_writer);
     repairable.filter_map(|finding| finding.run.zip(finding.writer)).collect()
 }
 
@@ -226,6 +229,22 @@ impl Work<'_> {
         quarantine::set_aside_as(self.layout, &path, &self.layout.journal(run, writer, ring))?;
         self.done(path, "set aside: it cannot be read; the loss is told");
         Ok(())
+    }
+
+    /// Removes the files of segments that others took the place of.
+    fn replaced(&mut self, found: &DoctorReport) {
+        let findings = || found.findings.iter().filter(|finding| finding.kind == FindingKind::SegmentReplaced);
+        let writers: BTreeSet<_> = findings().filter_map(|finding| finding.run.zip(finding.writer)).collect();
+        for (run, writer) in writers {
+            let age = Age::Grace(self.config.replaced_grace);
+            if let Err(error) = compaction::remove_of_writer(self.layout, run, writer, age) {
+                let path = self.layout.events(run, writer);
+                self.report.failed.push(FailedRepair { path, why: with_causes(&error) });
+            }
+        }
+        for finding in findings().filter(|finding| !self.layout.storage().exists(&finding.path)) {
+            self.report.done.push(Repaired { path: finding.path.clone(), what: "removed".to_owned() });
+        }
     }
 
     fn objects(&mut self, found: &DoctorReport) {

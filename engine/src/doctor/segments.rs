@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::logs::WriterView;
 use super::repair::Repaired;
 use super::{Examination, Expected, Finding, FindingKind, Severity, Subject, fault_of, is_missing, quarantine};
+use crate::compaction::Age;
+use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::event_log::{Durability, EventLog};
 use crate::events::{Event, GapEvent, GapKind, SegmentRecord};
@@ -79,12 +81,30 @@ fn has_footer(layout: &Layout, path: &Path) -> bool {
 }
 
 impl Examination<'_> {
+    /// Looks for files of segments that others took the place of long enough ago. Nothing is wrong with them, but for the room
+    /// they take.
+    pub(super) fn replaced(&mut self) {
+        let age = Age::Grace(EngineConfig::from_env().unwrap_or_default().replaced_grace);
+        for view in self.views.iter().filter(|view| !view.alive) {
+            let replaced = view.manifest.iter().flat_map(|manifest| &manifest.replaced);
+            for old in replaced.filter(|old| age.is_due(old.time)) {
+                let path = self.layout.run(view.run).join(&old.record.file);
+                if self.layout.storage().exists(&path) {
+                    let what = format!("compaction put others in its place, with its {} records", old.record.rows);
+                    let finding = Finding::new(path, FindingKind::SegmentReplaced, Severity::Note, what);
+                    let repair = "remove it, unless one that took its place is damaged";
+                    self.report.findings.push(finding.of(view.run, view.writer).repair(repair));
+                }
+            }
+        }
+    }
+
     /// Looks for segments that no event names. A living writer may be about to name one.
     pub(super) fn orphans(&mut self) -> Result<()> {
         let mut findings = Vec::new();
         for view in self.views.iter().filter(|view| !view.alive) {
             let Some(manifest) = &view.manifest else { continue };
-            for orphan in orphans::find(self.layout, view.run, view.writer, &manifest.segments)? {
+            for orphan in orphans::find(self.layout, view.run, view.writer, manifest)? {
                 let finding = match orphan.read(self.layout) {
                     Ok(found) => {
                         // A writer that dies between publishing a segment and the event that names it leaves one; and a power
@@ -144,7 +164,7 @@ pub(super) fn set_damaged_aside(
             repair.named(&segment, &path)?;
         }
     }
-    let orphans = orphans::find(layout, run, writer, &repair.manifest.segments)?;
+    let orphans = orphans::find(layout, run, writer, &repair.manifest)?;
     if !orphans.is_empty() {
         let known = repair.rows_of_named();
         orphans.iter().try_for_each(|orphan| repair.unnamed(orphan, &known))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::logs::WriterView;
 use super::{Examination, Finding, FindingKind, Severity, rebuild};
+use crate::compaction;
 use crate::error::Result;
 use crate::event_log::is_locked;
 use crate::ids::{RunId, WriterId};
@@ -33,6 +34,12 @@ impl Examination<'_> {
                 if is_log && is_older(&path, LOCKED_AFTER) && is_locked(self.layout, &path).is_ok_and(|locked| !locked)
                 {
                     found.push((path, None));
+                } else if let Some(writer) = compaction::mark_owner(&path) {
+                    // A compaction sets it under the lock of the log.
+                    let is_of = |view: &&WriterView| (view.run, view.writer) == (run, writer) && !view.alive;
+                    if is_older(&path, LOCKED_AFTER) && self.views.iter().any(|view| is_of(&view)) {
+                        found.push((path, Some((run, writer))));
+                    }
                 }
             }
             for entry in list_if_there(self.layout.storage(), &folder)?.iter().filter(|entry| entry.is_folder) {

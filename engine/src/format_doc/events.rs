@@ -101,6 +101,12 @@ fn samples(full: bool) -> Vec<Event> {
         Event::ExecutionMetrics { name: "n".into(), metrics: values },
         Event::Segments(Box::new(SegmentsEvent { segments: vec![segment()], watermarks })),
         Event::SegmentSetAside { file: "m/f".into(), rows: 1 },
+        Event::SegmentsReplaced(Box::new(SegmentsReplaced {
+            metrics_name: "m".into(),
+            replaced: vec![0],
+            segments: vec![segment()],
+        })),
+        Event::ReplacedRemoved { segments: vec![0] },
         Event::MetricsCommitted(commit),
         Event::Gap(GapEvent { kind: GapKind::RingFull, ring: 0, records: 1, records_max: full.then_some(2), detail }),
         Event::Recovered { host: "h".into(), pid: 1, rows: 1 },
@@ -112,7 +118,7 @@ fn samples(full: bool) -> Vec<Event> {
             Event::WriterStarted(_) | Event::Params { .. } | Event::Tags { .. } | Event::Artifact(_) => {}
             Event::ExecutionMetrics { .. } | Event::Segments(_) | Event::MetricsCommitted(_) | Event::Gap(_) => {}
             Event::Recovered { .. } | Event::WriterFinished { .. } | Event::Unknown => {}
-            Event::SegmentSetAside { .. } => {}
+            Event::SegmentSetAside { .. } | Event::SegmentsReplaced(_) | Event::ReplacedRemoved { .. } => {}
         }
     }
     all

@@ -7,13 +7,14 @@ mod writer;
 
 pub(crate) use identity::{Identity, identity_of_segments};
 pub(crate) use source::SegmentSource;
-pub(crate) use writer::{SegmentContext, write_segment};
+pub(crate) use writer::{PendingSegment, SegmentContext, write_segment};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use crate::compaction;
 use crate::error::{Error, Result};
 use crate::events::WriterStarted;
 use crate::layout::Layout;
@@ -31,6 +32,14 @@ pub fn check_format(footer: &ParquetMetaData, path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the segment at `path`, of a store in a file system, is gone because compaction put others in its place. For whoever
+/// finds a file missing that a snapshot named: [`Error::SegmentRetired`] then, and the same question asked again is answered.
+pub fn retired(path: &Path) -> Option<Error> {
+    // Store, `runs`, run, folder of the metrics name, file.
+    let root = path.ancestors().nth(4)?;
+    compaction::retired(&Layout::new(root), path)
 }
 
 /// Calls what reads the segment at `path`. The Parquet and Arrow readers answer some footers with a panic.

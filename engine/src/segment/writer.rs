@@ -45,6 +45,16 @@ impl PendingSegment {
         Ok(self.record)
     }
 
+    /// Where it is until it has its name.
+    pub(crate) fn temporary(&self) -> &Path {
+        &self.temp
+    }
+
+    /// What an event will say of it.
+    pub(crate) fn record(&self) -> &SegmentRecord {
+        &self.record
+    }
+
     /// Removes the temporary file.
     pub(crate) fn discard(self, layout: &Layout) {
         let _ = remove_file(layout.storage(), &self.temp);

@@ -127,6 +127,11 @@ impl SimDisk {
         state.fail_at = Some((state.operations + operations, kind));
     }
 
+    /// Whether an operation has failed as it was to; none fails any more.
+    pub(super) fn take_failure(&self) -> bool {
+        self.state().fail_at.take().is_none()
+    }
+
     /// Stops it now.
     pub(super) fn stop(&self) {
         self.state().stop();

@@ -174,6 +174,7 @@ impl History {
             sync_interval: Duration::from_millis(20),
             seal_deadline: Duration::from_millis(10),
             wait_limit: Duration::ZERO,
+            replaced_grace: Duration::ZERO,
             journal_folder: None,
         };
         Self {

@@ -4,6 +4,7 @@
 //! `history.rs`, what a disk may do in `disk.rs`. The idea is FoundationDB's (Zhou et al., "FoundationDB: A Distributed
 //! Unbundled Transactional Key Value Store", SIGMOD 2021): the code that runs is the code that ships, the world is made up.
 
+mod compacted;
 mod disk;
 mod history;
 mod memory;

@@ -39,15 +39,20 @@ pub fn open(path: &Path, config: EngineConfig) -> Store {
 pub fn rows(snapshot: &Snapshot) -> Vec<TestRow> {
     let mut rows = Vec::new();
     for segment in snapshot.segments() {
-        let file = File::open(&segment.path).expect("segment");
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("parquet").build().expect("reader");
         let before = rows.len();
-        reader.for_each(|batch| push_rows(&mut rows, &batch.expect("batch")));
+        read_segment(&segment.path, &mut rows);
         assert_eq!((rows.len() - before) as u64, segment.rows);
     }
     snapshot.live().iter().for_each(|live| push_rows(&mut rows, &live.batch));
     rows.sort_by_key(|row| (row.rank, row.attempt, row.seq));
     rows
+}
+
+/// Adds the rows of a segment, in their order.
+pub fn read_segment(path: &Path, rows: &mut Vec<TestRow>) {
+    let file = File::open(path).expect("segment");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("parquet").build().expect("reader");
+    reader.for_each(|batch| push_rows(rows, &batch.expect("batch")));
 }
 
 fn push_rows(rows: &mut Vec<TestRow>, batch: &RecordBatch) {

@@ -3,6 +3,7 @@
 mod artifacts;
 mod bad_input;
 mod common;
+mod compaction;
 mod live;
 mod logging;
 mod lost_journals;

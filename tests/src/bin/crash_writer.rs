@@ -1,11 +1,11 @@
 //! Logs as fast as it can until it is killed, and acknowledges each call that returned on a shared page; or recovers a
-//! store, to be killed in the middle of that.
+//! store, or compacts it, to be killed in the middle of that.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stepwell_engine::{Access, RunOptions, Store};
+use stepwell_engine::{Access, CompactOptions, RunOptions, Store};
 use stepwell_tests::acknowledge::{Acknowledgements, THREADS_MAX};
 use stepwell_tests::lanes::{Fault, log_lanes};
 use stepwell_tests::{METRICS_NAME, tight_config};
@@ -25,8 +25,20 @@ fn main() -> Result<(), Fault> {
             Store::open_with(store, Access::Create, tight_config(4096))?;
             Ok(())
         }
-        _ => Err("crash-writer write STORE RUN PAGE THREADS RING [RANK] | recover STORE".into()),
+        ["compact", store] => compact(store),
+        _ => Err("crash-writer write STORE RUN PAGE THREADS RING [RANK] | recover STORE | compact STORE".into()),
     }
+}
+
+/// Compacts whatever has more than one segment, and removes what was replaced at once.
+fn compact(store: &str) -> Result<(), Fault> {
+    let store = Store::open_with(store, Access::Create, tight_config(4096))?;
+    let mut options = CompactOptions::default();
+    (options.segments_max, options.remove_now) = (1, true);
+    // Small, so that a name becomes several segments.
+    options.segment_rows_max = 20_000;
+    let report = store.compact(&options, &mut |_, _| {})?;
+    if report.failures.is_empty() { Ok(()) } else { Err(format!("{report:?}").into()) }
 }
 
 fn write(store: &str, run: &str, rank: u16, page: &str, threads: usize, ring: u64) -> Result<(), Fault> {

@@ -1,0 +1,135 @@
+//! Compaction: many segments of an ended writer become few, of the same rows.
+//!
+//! # Which
+//!
+//! A metrics name of a writer is due when it has more than [`CompactOptions::segments_max`] small segments and its writer has
+//! ended: it finished, or it died and was recovered. All segments of the name are merged then, into files of
+//! [`CompactOptions::segment_rows_max`] rows that are sorted by (metric, step, sequence number) one after another.
+//!
+//! # Why a crash cannot lose a row or show one twice
+//!
+//! Under the lock on the writer's event log, as recovery holds it:
+//!
+//! 1. Each old segment is read whole and compared with its BLAKE3; the identity of the merged rows must be that of the last
+//!    metrics artifact.
+//! 2. The new segments are written, hashed and synced under temporary names, and read back: their identity must be the same.
+//! 3. They are renamed to their names, and the folder is synced.
+//! 4. One line of the event log names the new segments and the old ones, whose place they take. It is appended with one write and
+//!    has a checksum, so it is there or not: before it the old segments count and the new ones are files that no event names, after
+//!    it the new ones count and the old ones are files that may be removed. No state in between can be read.
+//! 5. The log is synced. No old file is removed before that, so a power cut that takes the line back finds the old segments.
+//! 6. The catalog is brought up to date.
+//! 7. After [`EngineConfig::replaced_grace`](crate::EngineConfig), counted from the time of the line, whoever opens the store for
+//!    logging or compacts it compares the new segments with their hashes once more, and removes the old files.
+//!
+//! # Who may still need an old file
+//!
+//! A [`Snapshot`](crate::Snapshot) of this process keeps the files it names for as long as it lives: they are not removed. One of
+//! another process has the grace period; locks could not tell, as some network file systems have none. After that, a file
+//! that is gone is [`Error::SegmentRetired`](crate::Error::SegmentRetired): asked again, the store answers from the new segments.
+
+mod merge;
+mod pins;
+mod plan;
+mod removal;
+mod writer;
+
+pub(crate) use pins::Pin;
+pub(crate) use removal::{Age, mark_owner, open_elsewhere, remove_due, remove_of_writer, retired};
+pub(crate) use writer::compact_due;
+#[cfg(test)]
+pub(crate) use writer::compact_writer;
+
+use crate::ids::{RunId, WriterId};
+
+/// What to compact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactOptions {
+    /// These runs; all when empty.
+    pub runs: Vec<RunId>,
+    /// Only say what is due; nothing is written.
+    pub dry_run: bool,
+    /// Remove replaced files at once, also those whose grace period has not passed. Refused while another process is known to
+    /// have the store open.
+    pub remove_now: bool,
+    /// A metrics name of a writer with more small segments than this is due; default 8.
+    pub segments_max: usize,
+    /// A segment below this size is small, unless it holds half of `segment_rows_max` rows; default 1 MiB.
+    pub small_bytes: u64,
+    /// Most rows of a new segment, about; default 1,048,576. Bounds the memory: about 150 bytes a row.
+    pub segment_rows_max: u64,
+}
+
+impl Default for CompactOptions {
+    fn default() -> Self {
+        Self {
+            runs: Vec::new(),
+            dry_run: false,
+            remove_now: false,
+            segments_max: 8,
+            small_bytes: 1 << 20,
+            segment_rows_max: 1 << 20,
+        }
+    }
+}
+
+/// What a compaction did.
+#[derive(Clone, Debug, Default)]
+pub struct CompactReport {
+    /// One entry per writer and metrics name that was compacted, or would be.
+    pub compacted: Vec<CompactedName>,
+    /// What was due and was left alone, with the reason.
+    pub skipped: Vec<NotCompacted>,
+    /// What was due and failed: nothing of it was changed.
+    pub failures: Vec<CompactFailure>,
+    /// Files of replaced segments that were removed, and their bytes.
+    pub removed: (u64, u64),
+    /// Files of replaced segments that wait for their grace period, or for a snapshot of this process, and their bytes.
+    pub waiting: (u64, u64),
+}
+
+/// A metrics name of one writer that was compacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactedName {
+    /// The run.
+    pub run_id: RunId,
+    /// The writer.
+    pub writer: WriterId,
+    /// The metrics name.
+    pub metrics_name: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Segments before.
+    pub segments_before: u64,
+    /// Segments after; of what would be done, about.
+    pub segments_after: u64,
+    /// Bytes of the segments before.
+    pub bytes_before: u64,
+    /// Bytes of the segments after; `None` of what would be done.
+    pub bytes_after: Option<u64>,
+}
+
+/// A writer that was left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCompacted {
+    /// The run.
+    pub run_id: RunId,
+    /// The writer.
+    pub writer: WriterId,
+    /// Why.
+    pub why: String,
+}
+
+/// A writer, or one metrics name of it, that could not be compacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompactFailure {
+    /// The run.
+    pub run_id: RunId,
+    /// The writer.
+    pub writer: WriterId,
+    /// What failed, with its causes.
+    pub why: String,
+    /// A segment is missing or damaged.
+    pub is_corruption: bool,
+}
