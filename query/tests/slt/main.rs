@@ -1,6 +1,6 @@
 //! Questions in SQL with their answers: `tests/sql/*.slt`, in the form of sqllogictest.
 //!
-//! Each file is asked three times, over a store that the engine writes: with all rows live, all committed, and split.
+//! Each file is asked four times, over a store that the engine writes: with all rows live, all committed, split, and compacted.
 //! The answers have to be the same. `STEPWELL_SLT=q07` asks the files whose name holds `q07`; with `STEPWELL_SLT_WRITE=1` the
 //! answers over live rows are written into the files, to be compared with what is known before they are kept.
 
@@ -41,6 +41,11 @@ fn every_question_is_answered_over_committed_rows() {
 #[test]
 fn every_question_is_answered_over_rows_of_which_half_are_committed() {
     ask_all(Placement::Split);
+}
+
+#[test]
+fn every_question_is_answered_over_compacted_rows() {
+    ask_all(Placement::Compacted);
 }
 
 /// Asks every file, and tells file and line of each answer that is another one.

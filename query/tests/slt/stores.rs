@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use stepwell_engine::{Access, ArtifactSpec, EngineConfig, Metric, Run, RunId, RunOptions, Store};
+use stepwell_engine::{Access, ArtifactSpec, CompactOptions, EngineConfig, Metric, Run, RunId, RunOptions, Store};
 
 use crate::spec::{End, File, Logged, RunSpec};
 use crate::{made, nanogpt};
@@ -20,6 +20,8 @@ pub enum Placement {
     Committed,
     /// The first half of each writer's records committed, the rest live.
     Split,
+    /// Committed in three parts, finished, and the segments merged to one.
+    Compacted,
 }
 
 /// A store with every run, and the processes that still write to it.
@@ -44,6 +46,12 @@ impl TestStore {
         for spec in nanogpt::runs().iter().chain(&made::runs()) {
             open.extend(write(&store, spec, placement, folder.path()));
         }
+        if placement == Placement::Compacted {
+            let mut options = CompactOptions::default();
+            options.segments_max = 1;
+            let report = store.compact(&options, &mut |_, _| ()).expect("compacted");
+            assert!(report.failures.is_empty() && !report.compacted.is_empty(), "{report:?}");
+        }
         Self { store, placement, open, _folder: folder }
     }
 
@@ -60,6 +68,13 @@ impl TestStore {
         match self.placement {
             Placement::Live => assert_eq!(committed, 0),
             Placement::Committed => assert_eq!(live, 0),
+            Placement::Compacted => {
+                assert_eq!(live, 0);
+                let segments = snapshot.segments();
+                let writers: BTreeSet<_> =
+                    segments.iter().map(|segment| (segment.run_id, segment.writer, &segment.metrics_name)).collect();
+                assert_eq!(segments.len(), writers.len(), "one segment of each metrics name of a writer");
+            }
             Placement::Split => assert!(committed.abs_diff(live) < 500, "{committed} committed, {live} live"),
         }
     }
@@ -90,16 +105,19 @@ fn write(store: &Store, spec: &RunSpec, placement: Placement, folder: &Path) -> 
     let mut runs = Vec::new();
     for writer in &spec.writers {
         let run = store.start_run(options().rank(writer.rank)).expect("a run");
-        let half = match placement {
-            Placement::Live => 0,
-            Placement::Committed => writer.records.len(),
-            Placement::Split => writer.records.len() / 2,
+        let records = &writer.records[..];
+        let (parts, live): (Vec<&[Logged]>, &[Logged]) = match placement {
+            Placement::Live => (vec![], records),
+            Placement::Committed => (vec![records], &[]),
+            Placement::Split => (vec![&records[..records.len() / 2]], &records[records.len() / 2..]),
+            Placement::Compacted => (records.chunks(records.len().div_ceil(3).max(1)).collect(), &[]),
         };
-        let (committed, live) = writer.records.split_at(half);
-        log(&run, committed);
-        let names: BTreeSet<&str> = committed.iter().map(|record| record.metrics_name).collect();
-        for name in names {
-            run.commit(name).expect("committed");
+        for part in parts {
+            log(&run, part);
+            let names: BTreeSet<&str> = part.iter().map(|record| record.metrics_name).collect();
+            for name in names {
+                run.commit(name).expect("committed");
+            }
         }
         log(&run, live);
         runs.push(run);
@@ -111,6 +129,11 @@ fn write(store: &Store, spec: &RunSpec, placement: Placement, folder: &Path) -> 
         link(&runs[0], file, folder);
     }
     match spec.end {
+        // Runs that are being written are not compacted.
+        End::Open if placement == Placement::Compacted => {
+            runs.iter().for_each(|run| drop(run.finish().expect("finished")));
+            Vec::new()
+        }
         End::Open => runs,
         End::Died => Vec::new(),
         End::Finished => {
