@@ -22,7 +22,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test mlmd-test kill powercut faults processes network corruption fuzz simulate loom shuttle tsan miri bench bench-python release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test mlmd-test kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,10 @@ faults: ## Full disks, lost folders and 1,920 injected failures (INJECTIONS=n); 
 processes: ## 1,000 forks (FORKS=n), stops, stepped clocks, claims
 	STEPWELL_FORKS=$(FORKS) $(CARGO) test --locked --workspace --test processes -- --nocapture
 
+snapshots: python ## SQL at 200 moments while 4 processes log 250,000 records a second each, for a minute
+	cd python/tests && STEPWELL_SNAPSHOT_SECONDS=60 STEPWELL_SNAPSHOTS=200 STEPWELL_SNAPSHOT_RATE=250000 \
+		$(VENV)/bin/python -m pytest -q -s test_snapshots.py
+
 network: ## Stores on a FUSE mount that refuses mappings, 200 kills (NETWORK_KILLS=n); needs root
 	STEPWELL_NETWORK_KILLS=$(or $(NETWORK_KILLS),200) $(CARGO) test --locked --workspace --test network -- --nocapture
 
@@ -139,6 +143,17 @@ bench: ## Measure: percentiles of the log call, sustained rate, start and finish
 
 bench-python: python ## Measure: what a call costs in Python, beside the floors of the interpreter
 	$(VENV)/bin/python python/bench_call.py
+
+# A virtual environment of its own: the optimised wheel is not the one of the tests.
+VENV_BENCH := $(CURDIR)/.venv/bench
+SQL_SIZES ?= nanogpt,many,long
+
+bench-sql: wheel release ## Measure: the same questions over the same files, asked with Stepwell and with DuckDB
+	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
+	$(VENV_BENCH)/bin/pip install --quiet --disable-pip-version-check -r benches/sql/requirements.txt
+	$(VENV_BENCH)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(TARGET)/wheels/*.whl
+	STEPWELL=$(TARGET)/release/stepwell $(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
+		--store-folder $(TARGET)/bench-sql --json benches/results/sql.json
 
 release: ## The fully optimised command line
 	$(CARGO) build --locked --release -p stepwell-cli

@@ -1,0 +1,92 @@
+"""SQL while several processes log: at each moment, what was acknowledged is there, once.
+
+`STEPWELL_SNAPSHOT_SECONDS` sets how long the writers log (3 by default), `STEPWELL_SNAPSHOTS` how many queries are asked
+at least (20), `STEPWELL_SNAPSHOT_RATE` the records a second of each of the 4 writers (50,000).
+"""
+
+import mmap
+import os
+import struct
+import subprocess
+import sys
+import time
+
+import stepwell
+
+WRITERS = 4
+WORD = struct.Struct("<q")
+
+WRITER = """
+import mmap, os, struct, sys, time
+import stepwell
+
+store, page, number, seconds, rate = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+word = struct.Struct("<q")
+with open(page, "r+b") as file:
+    shared = mmap.mmap(file.fileno(), 0)
+acknowledged = 0
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    # A new run every second or so: some are ended, and may be compacted, while others are written.
+    with stepwell.start("load", "write", params={"writer": number}, store=store) as run:
+        loss = run.metric("train", "loss")
+        start, logged = time.monotonic(), 0
+        while (now := time.monotonic()) < min(end, start + 1.3):
+            for _ in range(max(0, int((now - start) * rate) - logged)):
+                loss(0.5, logged)
+                logged += 1
+                acknowledged += 1
+                word.pack_into(shared, number * 8, acknowledged)
+            time.sleep(0.001)
+"""
+
+
+def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
+    seconds = float(os.environ.get("STEPWELL_SNAPSHOT_SECONDS", "3"))
+    snapshots_min = int(os.environ.get("STEPWELL_SNAPSHOTS", "20"))
+    rate = os.environ.get("STEPWELL_SNAPSHOT_RATE", "50000")
+    page = tmp_path / "acknowledged"
+    page.write_bytes(bytes(mmap.PAGESIZE))
+    with open(page, "r+b") as file:
+        shared = mmap.mmap(file.fileno(), 0)
+
+    def acknowledged():
+        return [WORD.unpack_from(shared, number * 8)[0] for number in range(WRITERS)]
+
+    def counted():
+        # Distinct sequence numbers are dear to count, so not each time.
+        distinct = "count(DISTINCT seq)" if snapshots % 10 == 0 else "count(*)"
+        rows = stepwell.sql(
+            f"""SELECT r.params['writer'], sum(n), sum(d)
+                FROM (SELECT run_id, count(*) AS n, {distinct} AS d FROM metrics GROUP BY run_id) JOIN runs r USING (run_id)
+                GROUP BY 1""",
+            store,
+        ).rows
+        assert all(rows == distinct for _, rows, distinct in rows), "rows that are there twice"
+        by_writer = {writer: rows for writer, rows, _ in rows}
+        return [by_writer.get(number, 0) for number in range(WRITERS)]
+
+    command = [sys.executable, "-c", WRITER, store, str(page)]
+    writers = [subprocess.Popen([*command, str(number), str(seconds), rate]) for number in range(WRITERS)]
+    snapshots = 0
+    try:
+        while not all(acknowledged()):
+            assert all(writer.poll() is None for writer in writers)
+            time.sleep(0.01)
+        while snapshots < snapshots_min or any(writer.poll() is None for writer in writers):
+            before = acknowledged()
+            found = counted()
+            after = acknowledged()
+            for number in range(WRITERS):
+                # A call that has not returned yet may be there.
+                assert before[number] <= found[number] <= after[number] + 1, (number, before, found, after)
+            snapshots += 1
+            if any(writer.poll() is None for writer in writers):
+                time.sleep(seconds / 300)
+    finally:
+        for writer in writers:
+            writer.wait(timeout=60)
+    assert [writer.returncode for writer in writers] == [0] * WRITERS
+    total, found = sum(acknowledged()), sum(counted())
+    assert total == found
+    print(f"snapshots: {snapshots} cases, {total} records acknowledged, {found} kept, 0 lost, 0 invented")
