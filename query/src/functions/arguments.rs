@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Axis,
     /// A place on the axis that an earlier argument (its index) is on.
     PlaceOn(usize),
-    /// Anything that has an order.
+    /// Anything that has an order; floats are read as Float64.
     Any,
     /// A whole number.
     Whole,
@@ -56,6 +56,7 @@ impl Kind {
         match self {
             Self::Number => number(given),
             Self::Axis | Self::PlaceOn(_) => axis(given),
+            Self::Any if given.is_floating() => Some(DataType::Float64),
             Self::Any => Some(given.clone()),
             Self::Whole => (given.is_null() || given.is_integer()).then_some(DataType::Int64),
             Self::Text => text(given).then_some(DataType::Utf8),

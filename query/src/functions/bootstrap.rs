@@ -9,7 +9,7 @@
 //! are sorted first: the same values and seed give the same interval, whatever the order of rows. Nulls, NaN and infinities
 //! are left out; null when nothing is left. With few values (below about 10) such intervals are too narrow.
 //!
-//! Cost: 8 bytes a value; one random draw (about 2 ns) a value and resample, of which a group may need a thousand million.
+//! Cost: 8 bytes a value; one random draw (about 2 ns) a value and resample, of which a group may need a hundred million.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ use super::values::{Values, states};
 const CONFIDENCE: f64 = 0.95;
 const RESAMPLES: i64 = 10_000;
 const RESAMPLES_MAX: i64 = 100_000;
-/// Draws for one group, a few seconds: nothing stops a function in the middle of one.
-const DRAWS_MAX: usize = 1_000_000_000;
+/// Draws for one group, less than a second: nothing stops a function in the middle of one.
+const DRAWS_MAX: usize = 100_000_000;
 
 fn fields() -> Fields {
     Fields::from(["low", "high"].map(|name| Field::new(name, DataType::Float64, true)).to_vec())

@@ -10,7 +10,8 @@
 //! constants, `every` is above 0, in seconds where the axis is a time, and whole where steps are. So that curves of several runs
 //! meet at the same steps.
 //!
-//! Cost: `interp_at` keeps the points next to `x` alone; `resample` 16 bytes a point, and a sort of them.
+//! Cost: `interp_at` keeps the points next to `x` alone; `resample` 16 bytes a point and a place, and a sort of the
+//! points.
 
 use std::cmp::Ordering;
 use std::mem::{size_of, size_of_val, take};
@@ -93,19 +94,21 @@ fn resample(call: &Call) -> Result<Box<dyn Accumulator>> {
     if count > POINTS_MAX {
         return plan_err!("resample: {count} points are more than {POINTS_MAX}");
     }
-    let place = |n: usize, axis: &DataType| match axis {
+    let place = move |n: usize, axis: &DataType| match axis {
         DataType::Float64 => of_float(to_float(start) + n as f64 * every),
         axis => {
             let place = i128::from(start) + (n as f64 * every * codes_per_unit(axis)).round() as i128;
             i64::try_from(place).unwrap_or(stop).min(stop)
         }
     };
-    let places: Vec<i64> = (0..count as usize).map(|n| place(n, axis)).collect();
+    let count = count as usize;
     let finish = move |sorted: &[Point], axis: &DataType| {
+        let places: Vec<i64> = (0..count).map(|n| place(n, axis)).collect();
         let values = along(&curve(sorted), &places, axis);
-        list_of_points(places.clone(), values, axis)
+        list_of_points(places, values, axis)
     };
-    Ok(Points::boxed(axis, &call.returns, Box::new(finish)))
+    // A group with two points may give a million.
+    Ok(Points::with_result(axis, &call.returns, Box::new(finish), count * size_of::<Point>()))
 }
 
 /// The values at rising places.

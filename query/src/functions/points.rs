@@ -82,6 +82,9 @@ pub(super) fn list_of_points(steps: Vec<i64>, values: Float64Array, axis: &DataT
 /// Sixteen bytes a point.
 pub(super) struct Points {
     points: Vec<Point>,
+    /// Bytes of a result that may be larger than the points. Counted as soon as there is a point, because no one counts it
+    /// when the results of all groups are made at once.
+    result_bytes: usize,
     axis: DataType,
     returns: DataType,
     finish: Finish,
@@ -89,7 +92,16 @@ pub(super) struct Points {
 
 impl Points {
     pub(super) fn boxed(axis: &DataType, returns: &DataType, finish: Finish) -> Box<dyn Accumulator> {
-        Box::new(Self { points: Vec::new(), axis: axis.clone(), returns: returns.clone(), finish })
+        Self::with_result(axis, returns, finish, 0)
+    }
+
+    pub(super) fn with_result(
+        axis: &DataType,
+        returns: &DataType,
+        finish: Finish,
+        result_bytes: usize,
+    ) -> Box<dyn Accumulator> {
+        Box::new(Self { points: Vec::new(), result_bytes, axis: axis.clone(), returns: returns.clone(), finish })
     }
 }
 
@@ -123,7 +135,8 @@ impl Accumulator for Points {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.points.capacity() * size_of::<Point>()
+        let result_bytes = if self.points.is_empty() { 0 } else { self.result_bytes };
+        size_of_val(self) + self.points.capacity() * size_of::<Point>() + result_bytes
     }
 }
 

@@ -32,6 +32,10 @@ fn wrong_arguments_are_told_with_what_the_function_takes() {
         ("bootstrap_ci(value, 0.9, 0)", "bootstrap_ci: resamples must be from 1 to 100000, not 0"),
         ("bootstrap_ci(value, 0.9, 1e5)", "resamples must be a whole number, not Float64"),
         ("bootstrap_ci(value, 0.9, 9, 9, 9)", "bootstrap_ci(value[, confidence[, resamples[, seed]]]) was given 5"),
+        (
+            "bootstrap_ci(value, 0.9, 100000) FROM (SELECT value FROM generate_series(1, 1001)) AS s --",
+            "draws; ask for fewer",
+        ),
         ("m4(step, value, 0)", "m4: n must be from 1 to 1000000, not 0"),
         ("m4(step, value, -3)", "m4: n must be from 1 to 1000000, not -3"),
         ("m4(step, value, NULL)", "m4: n must be from 1 to 1000000, not null"),
@@ -125,6 +129,9 @@ fn what_is_collected_counts_against_the_memory_limit() {
             assert!(matches!(error, Error::MemoryLimit { .. }), "{function}{group}: {error:?}");
         }
     }
+    // A result that is larger than what it is made of.
+    let error = fail(&session, "SELECT resample(value, value, 0, 99999, 1) FROM generate_series(1, 2)");
+    assert!(matches!(error, Error::MemoryLimit { .. }), "{error:?}");
 }
 
 #[test]
