@@ -257,7 +257,7 @@ impl Store {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let Inner { layout, access, .. } = &*self.inner;
         let read = || {
-            let pin = Pin::begin();
+            let pin = Pin::begin(layout);
             let catalog = self.with_catalog(|catalog| {
                 catalog.refresh(layout)?;
                 catalog.snapshot(layout)

@@ -1,14 +1,18 @@
 //! Which segments the snapshots of this process may still read.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crate::fork::without_forks;
 use crate::ids::{RunId, WriterId};
+use crate::layout::Layout;
 use crate::snapshot::SegmentInfo;
 
 /// The segments of one snapshot, which are kept for as long as it lives. One that has not been read yet may come to need any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pin {
+    /// The store, by the path that all its names lead to.
+    root: PathBuf,
     segments: OnceLock<Vec<SegmentInfo>>,
 }
 
@@ -16,8 +20,8 @@ static PINS: Mutex<Vec<Weak<Pin>>> = Mutex::new(Vec::new());
 
 impl Pin {
     /// A pin of a snapshot that is about to be read.
-    pub(crate) fn begin() -> Arc<Self> {
-        let pin = Arc::new(Self::default());
+    pub(crate) fn begin(layout: &Layout) -> Arc<Self> {
+        let pin = Arc::new(Self { root: root_of(layout), segments: OnceLock::new() });
         with_pins(|pins| {
             pins.retain(|pin| pin.strong_count() > 0);
             pins.push(Arc::downgrade(&pin));
@@ -35,17 +39,22 @@ impl Pin {
         self.segments.get().map_or(&[], Vec::as_slice)
     }
 
-    fn has(&self, key: (RunId, WriterId, u64)) -> bool {
-        let Some(segments) = self.segments.get() else { return true };
+    fn has(&self, root: &Path, key: (RunId, WriterId, u64)) -> bool {
+        let Some(segments) = self.segments.get() else { return self.root == root };
         segments.binary_search_by_key(&key, |segment| (segment.run_id, segment.writer, segment.n)).is_ok()
     }
 }
 
-/// Whether a snapshot of this process names a segment.
-pub(crate) fn is_pinned(run: RunId, writer: WriterId, n: u64) -> bool {
+fn root_of(layout: &Layout) -> PathBuf {
+    layout.root().canonicalize().unwrap_or_else(|_| layout.root().to_owned())
+}
+
+/// Whether a snapshot of this process names a segment, or may come to.
+pub(crate) fn is_pinned(layout: &Layout, run: RunId, writer: WriterId, n: u64) -> bool {
+    let root = root_of(layout);
     // Outside of the lock: the last owner of a pin frees it.
     let pins: Vec<Arc<Pin>> = with_pins(|pins| pins.iter().filter_map(Weak::upgrade).collect());
-    pins.iter().any(|pin| pin.has((run, writer, n)))
+    pins.iter().any(|pin| pin.has(&root, (run, writer, n)))
 }
 
 /// A child of a fork in the middle of it would find the lock held for good.

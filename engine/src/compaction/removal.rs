@@ -142,7 +142,7 @@ pub(crate) fn remove_of_writer(layout: &Layout, run: RunId, writer: WriterId, ag
     let is_due = |old: &&Replaced| {
         // One that was removed may be there again, out of a backup.
         let may_be_there = !old.is_removed || layout.storage().exists(&layout.run(run).join(&old.record.file));
-        age.is_due(old.time) && may_be_there && !is_pinned(run, writer, old.record.n)
+        age.is_due(old.time) && may_be_there && !is_pinned(layout, run, writer, old.record.n)
     };
     let due: Vec<&Replaced> = manifest.replaced.iter().filter(is_due).collect();
     if due.is_empty() {

@@ -109,6 +109,17 @@ fn check(disk: &SimDisk, of: &Finished, options: &CompactOptions, case: &str) {
     assert_eq!(manifest.segments.len(), left.len(), "{case}: files that do not count are left: {left:?}");
 }
 
+/// A compaction that could not go on has removed what it had written, or its event names it.
+fn check_cleared(layout: &Layout, of: &Finished, case: &str) {
+    let left = files(layout, of.run);
+    assert!(left.iter().all(|name| !name.starts_with(TEMP_PREFIX)), "{case}: {left:?}");
+    let path = layout.events(of.run, of.writer);
+    let contents = crate::event_log::read_log(layout, &path).expect("log");
+    let manifest = crate::manifest::Manifest::of(&contents, &path).expect("manifest");
+    let orphans = crate::orphans::find(layout, of.run, of.writer, &manifest).expect("folders");
+    assert!(orphans.is_empty(), "{case}: segments that no event names are left: {left:?}");
+}
+
 /// Stops compactions after each of their operations, more than once, and lets the process die or the power be cut.
 fn stop_everywhere(power_cut: bool) -> u64 {
     let mut cases = 0;
@@ -170,6 +181,7 @@ fn an_operation_of_a_compaction_that_fails_loses_nothing() {
                 let case = format!("seed {seed}, operation {operation} failed with {kind:?}");
                 let (rows, _) = stored_rows(&layout_of(&disk), of.run, of.writer);
                 assert!(rows == of.rows, "{case}: {} rows of {}", rows.len(), of.rows.len());
+                check_cleared(&layout_of(&disk), &of, &case);
                 // What a failed sync left in the page cache may be gone, too.
                 let disk = if random.coin() { disk.after_power_cut(&mut random) } else { disk.after_death() };
                 check(&disk, &of, &options, &case);
