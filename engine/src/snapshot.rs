@@ -1,15 +1,15 @@
 //! What a store holds at one moment: committed segments and the rows still in journals, each row in exactly one place.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
 use crate::batch::merge;
-use crate::catalog::{CatalogSnapshot, run_state};
-use crate::compaction::{self, Pin};
-use crate::error::{Error, Result};
+use crate::catalog::{CatalogSnapshot, Committed, run_state};
+use crate::compaction::Pin;
+use crate::error::Result;
 use crate::events::{Direction, FinishState, GapEvent, MetricStats, ParamValue, ProcessInfo};
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::index;
@@ -195,10 +195,10 @@ pub struct GapInfo {
 /// What a store holds at one moment. Rows are in a segment or live, never both.
 ///
 /// The files that it names are there for as long as it lives, as far as this process goes: compaction removes none of them. Another
-/// process that compacts keeps them for [`EngineConfig::replaced_grace`](crate::EngineConfig); see [`Snapshot::retired`].
+/// process that compacts keeps them for [`EngineConfig::replaced_grace`](crate::EngineConfig); see [`segment::retired`](crate::segment::retired).
 pub struct Snapshot {
     layout: Layout,
-    runs: Vec<RunInfo>,
+    runs: Arc<Vec<RunInfo>>,
     /// The segments, whose files this process keeps for as long as this lives.
     pin: Arc<Pin>,
     live: Vec<LiveRows>,
@@ -209,14 +209,28 @@ pub struct Snapshot {
     catalog: CatalogSnapshot,
 }
 
+impl RunInfo {
+    /// Says what follows from the writers. `last_record` is the time of the last record in their journals.
+    pub(crate) fn settle(&mut self, last_record: Option<i64>) {
+        self.state = run_state(&self.writers);
+        if self.state != RunState::Running {
+            let last_event = self.writers.iter().map(|writer| writer.last_event).max();
+            self.ended = self.ended.or(last_event.max(last_record));
+        }
+    }
+}
+
 impl Snapshot {
     /// `pin` was begun before `catalog` was taken: what it names is not removed meanwhile.
     pub(crate) fn read(layout: &Layout, catalog: CatalogSnapshot, pin: Arc<Pin>) -> Result<Self> {
-        let mut runs = catalog.runs()?;
+        let Committed { mut runs, mut segments } = catalog.committed()?;
         let (mut live, mut gaps) = (Vec::new(), Vec::new());
         let mut counted = HashMap::new();
         let mut open: HashMap<(RunId, WriterId), Manifest> = HashMap::new();
-        for run in &mut runs {
+        let is_running = |run: &RunInfo| run.writers.iter().any(|writer| writer.state == RunState::Running);
+        let running: Vec<usize> = (0..runs.len()).filter(|place| is_running(&runs[*place])).collect();
+        for place in running {
+            let run = &mut Arc::make_mut(&mut runs)[place];
             let mut last_record = None;
             for writer in run.writers.iter_mut().filter(|writer| writer.state == RunState::Running) {
                 let (run_id, id, time) = (run.run_id, writer.writer, writer.last_event);
@@ -235,17 +249,16 @@ impl Snapshot {
                 counted.insert((run.run_id, writer.writer), counters);
                 open.insert((run.run_id, writer.writer), manifest);
             }
-            run.state = run_state(&run.writers);
-            if run.state != RunState::Running {
-                let last_event = run.writers.iter().map(|writer| writer.last_event).max();
-                run.ended = run.ended.or(last_event.max(last_record));
-            }
+            run.settle(last_record);
         }
-        let mut segments = catalog.segments()?;
-        // Of a writer that goes on, the segments are those of the manifest that its live rows were read against.
-        segments.retain(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
-        segments.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
-        segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
+        if !open.is_empty() {
+            // Of a writer that goes on, the segments are those of the manifest that its live rows were read against.
+            let of_others = segments.iter().filter(|segment| !open.contains_key(&(segment.run_id, segment.writer)));
+            let mut all: Vec<SegmentInfo> = of_others.cloned().collect();
+            all.extend(open.into_iter().flat_map(|((run, writer), manifest)| infos(layout, run, writer, manifest)));
+            all.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
+            segments = Arc::new(all);
+        }
         pin.set(segments);
         Ok(Self { layout: layout.clone(), runs, pin, live, counters: counted, gaps, catalog })
     }
@@ -258,13 +271,6 @@ impl Snapshot {
     /// Committed segments, ordered by run, writer and number.
     pub fn segments(&self) -> &[SegmentInfo] {
         self.pin.segments()
-    }
-
-    /// Whether the file of a segment that this snapshot names is gone because compaction put others in its place: the error says
-    /// so then, and that the same question asked again is answered. For whoever finds the file missing. `None` when the file is
-    /// missing for another reason.
-    pub fn retired(&self, path: &Path) -> Option<Error> {
-        compaction::retired(&self.layout, path)
     }
 
     /// Rows that are in a journal and in no segment, one batch per writer and metrics name.

@@ -12,6 +12,7 @@ mod rows;
 mod run;
 mod shapes;
 mod slow;
+mod stores;
 mod values;
 
 use pyo3::prelude::*;

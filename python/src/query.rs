@@ -10,13 +10,12 @@ use arrow::ffi_stream::FFI_ArrowArrayStream;
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PyTuple};
-use stepwell_engine::{Access, EngineConfig, Store};
 use stepwell_query::{DamagedPolicy, QueryOptions, QueryResult, Session};
 
 use crate::error::{self, Class};
 use crate::rows;
 use crate::run::store_path;
-use crate::values;
+use crate::{stores, values};
 
 /// The rows of a query.
 ///
@@ -230,7 +229,7 @@ fn ask(py: Python<'_>, query: &str, store: Option<PathBuf>, options: &QueryOptio
         interrupt.is_some()
     };
     let outcome = py.detach(|| {
-        let store = Store::open_with(store, Access::Read, EngineConfig::from_env()?)?;
+        let store = stores::open(&store)?;
         Session::new(&store).sql_cancellable(query, options, &mut interrupted)
     });
     match (outcome, interrupt) {

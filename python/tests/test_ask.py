@@ -2,6 +2,10 @@
 
 import datetime
 import math
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -82,3 +86,39 @@ def test_a_run_that_is_written_tells_what_it_logged(store):
         [row] = run.metrics()
         assert (row["metric"], row["count"], row["min"], row["min_step"], row["last"]) == ("loss", 5, 1, 4, 1)
     assert len(run.history("loss")) == 5
+
+
+def test_a_store_that_is_kept_open_shows_what_came_and_what_replaced_it(store):
+    def count():
+        return stepwell.sql("SELECT count(*), count(DISTINCT run_id) FROM metrics", store).rows[0]
+
+    def log(steps):
+        with stepwell.start(pipeline="p", stage="s", store=store) as run:
+            for step in range(steps):
+                run.log({"loss": 0.5}, step=step)
+
+    log(3)
+    assert count() == (3, 1)
+    assert count() == (3, 1)
+    log(4)
+    assert count() == (7, 2)
+    other = subprocess.run([sys.executable, "-c", OTHER, store], check=False)
+    assert other.returncode == 0
+    assert count() == (12, 3)
+    shutil.rmtree(store)
+    with pytest.raises(stepwell.errors.NotFoundError):
+        count()
+    log(2)
+    assert count() == (2, 1)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if count() == (2, 1) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+OTHER = """
+import sys, stepwell
+with stepwell.start(pipeline="p", stage="s", store=sys.argv[1]) as run:
+    for step in range(5):
+        run.log({"loss": 0.5}, step=step)
+"""

@@ -15,11 +15,11 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use object_store::memory::InMemory;
-use stepwell_engine::{Result as EngineResult, Store};
+use stepwell_engine::{Error as EngineError, Result as EngineResult, Store};
 
 use crate::bounded;
 use crate::cooperation::CooperativeJoins;
-use crate::error::{DamagedSegment, Error, Result, from_datafusion, missing_key};
+use crate::error::{DamagedSegment, Error, Result, SegmentFault, from_datafusion, missing_key};
 use crate::functions;
 use crate::integrity::{DamagedPolicy, Guard};
 use crate::parameters::{self, Parameter};
@@ -184,6 +184,24 @@ impl Session {
     ) -> Result<QueryResult> {
         let started = Instant::now();
         initialise_process();
+        loop {
+            match self.attempt(text, options, started, cancelled) {
+                // A file that the snapshot names went while it was read, because compaction of another process had put others
+                // in its place: a new snapshot names those.
+                Err(Error::Engine(EngineError::SegmentRetired { .. })) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Runs a query over a snapshot that is taken now.
+    fn attempt(
+        &self,
+        text: &str,
+        options: &QueryOptions,
+        started: Instant,
+        cancelled: &mut dyn FnMut() -> bool,
+    ) -> Result<QueryResult> {
         let runtime = runtime()?;
         let snapshot = (self.take_snapshot)()?;
         let (sender, receiver) = sync_channel(1);
@@ -243,6 +261,9 @@ impl Query {
         let plan = if marked { unnested::forget_keys(plan).map_err(clean)? } else { plan };
         let frame = context.execute_logical_plan(plan).await.map_err(clean)?;
         let result = self.collect(frame, &guard).await;
+        if let Some(error) = guard.damaged().iter().find_map(retired) {
+            return Err(Error::Engine(error));
+        }
         match result {
             // The scan's error names the file, but may have been worded anew on its way up.
             Err(_) if self.options.damaged == DamagedPolicy::Refuse && !guard.damaged().is_empty() => {
@@ -340,6 +361,11 @@ impl Query {
         batches.retain(|batch| batch.num_rows() > 0);
         Ok(QueryResult::new(schema, batches, warnings))
     }
+}
+
+/// Whether a file is missing because compaction put others in its place.
+fn retired(segment: &DamagedSegment) -> Option<EngineError> {
+    (segment.fault == SegmentFault::Missing).then(|| stepwell_engine::segment::retired(&segment.path)).flatten()
 }
 
 fn warning(segment: &DamagedSegment) -> String {

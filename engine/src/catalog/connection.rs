@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 
 use super::ids::ID_BITS;
+use super::reader::LastCommitted;
 use crate::error::{Error, Result};
 use crate::fork::{ProcessMark, without_forks};
 use crate::ids::new_uuid;
@@ -48,6 +50,20 @@ pub struct Catalog {
     pub(super) place: Place,
     /// Bits of new ids; fewer in tests that want ids to meet.
     pub(super) id_bits: u32,
+    /// Tells this connection from all others of the process.
+    number: u64,
+    /// What the last snapshot read.
+    pub(super) committed: Arc<LastCommitted>,
+}
+
+/// What a catalog held at a moment, as far as one connection can tell: two that are equal held the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CatalogVersion {
+    connection: u64,
+    /// Rows that were changed by this connection since it was opened.
+    own_changes: u64,
+    /// SQLite's `data_version`: changes with each commit of another connection.
+    data_version: i64,
 }
 
 /// Where a catalog lives.
@@ -135,7 +151,22 @@ impl Catalog {
     }
 
     pub(super) fn from_connection(connection: Connection, place: Place) -> Self {
-        Self { connection: Arc::new(Mutex::new(connection)), place, id_bits: ID_BITS }
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Mutex::new(connection));
+        Self { connection, place, id_bits: ID_BITS, number, committed: Arc::default() }
+    }
+
+    /// What the catalog holds now.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`], [`Error::Damaged`].
+    pub(super) fn version(&self) -> Result<CatalogVersion> {
+        let read = |connection: &Connection| {
+            let data_version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+            Ok(CatalogVersion { connection: self.number, own_changes: connection.total_changes(), data_version })
+        };
+        self.with(read).map_err(failed("read", self.place.path()))
     }
 
     /// Opens the file again when it was deleted or replaced since.

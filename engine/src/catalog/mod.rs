@@ -33,6 +33,6 @@ pub(crate) use compare::{CatalogFault, fault_of, files_of};
 pub use connection::Catalog;
 pub(crate) use connection::belongs_to_another as is_foreign;
 pub use digest::run_state;
-pub(crate) use reader::ReplacedSegment;
 pub use reader::{CatalogSnapshot, MetricsCommitInfo};
+pub(crate) use reader::{Committed, ReplacedSegment};
 pub use refresh::{DamagedLine, RefreshReport, ReindexReport};

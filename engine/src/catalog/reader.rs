@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::types::Type as SqlType;
 use rusqlite::{Connection, Row};
 
-use super::connection::{Catalog, Place, failed, open_read_only_file};
+use super::connection::{Catalog, CatalogVersion, Place, failed, open_read_only_file};
 use super::mlmd::{direction, typed_value};
 use crate::error::Result;
 use crate::events::{
@@ -24,7 +24,20 @@ pub struct CatalogSnapshot {
     connection: Arc<Mutex<Connection>>,
     place: Place,
     layout: Layout,
+    /// Of what is read, when that is known.
+    version: Option<CatalogVersion>,
+    committed: Arc<LastCommitted>,
 }
+
+/// Runs, ordered by start time, and segments, ordered by run, writer and number.
+#[derive(Clone, Debug)]
+pub(crate) struct Committed {
+    pub runs: Arc<Vec<RunInfo>>,
+    pub segments: Arc<Vec<SegmentInfo>>,
+}
+
+/// What the last snapshot of a catalog read: most questions come while nothing changes.
+pub(super) type LastCommitted = Mutex<Option<(CatalogVersion, Committed)>>;
 
 /// One commit of a metrics name.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +71,7 @@ impl Catalog {
     /// # Errors
     /// [`crate::Error::Catalog`], [`crate::Error::Damaged`].
     pub fn snapshot(&self, layout: &Layout) -> Result<CatalogSnapshot> {
+        let before = self.version()?;
         let connection = match &self.place {
             Place::Memory => Arc::clone(&self.connection),
             Place::File { path } | Place::ReadOnlyFile { path } => {
@@ -71,11 +85,36 @@ impl Catalog {
                 Arc::new(Mutex::new(open().map_err(failed("read", path))?))
             }
         };
-        Ok(CatalogSnapshot { connection, place: self.place.clone(), layout: layout.clone() })
+        // Another process may have changed the catalog in between: which of the two is read is not known then.
+        let version = Some(before).filter(|before| self.version().is_ok_and(|after| after == *before));
+        let (place, committed) = (self.place.clone(), Arc::clone(&self.committed));
+        Ok(CatalogSnapshot { connection, place, layout: layout.clone(), version, committed })
     }
 }
 
 impl CatalogSnapshot {
+    /// Runs and segments, as they were read before when the catalog has not changed since.
+    ///
+    /// # Errors
+    /// As [`CatalogSnapshot::runs`].
+    pub(crate) fn committed(&self) -> Result<Committed> {
+        let last = || self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(version), Some((known, committed))) = (self.version, &*last())
+            && version == *known
+        {
+            return Ok(committed.clone());
+        }
+        let mut runs = self.runs()?;
+        runs.iter_mut().for_each(|run| run.settle(None));
+        let mut segments = self.segments()?;
+        segments.sort_by_key(|segment| (segment.run_id, segment.writer, segment.n));
+        let committed = Committed { runs: Arc::new(runs), segments: Arc::new(segments) };
+        if let Some(version) = self.version {
+            *last() = Some((version, committed.clone()));
+        }
+        Ok(committed)
+    }
+
     /// All runs, ordered by start time, then id. The state is what the event logs say: a run whose process was killed is
     /// [`RunState::Running`] until it is recovered.
     ///

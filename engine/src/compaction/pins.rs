@@ -13,7 +13,7 @@ use crate::snapshot::SegmentInfo;
 pub(crate) struct Pin {
     /// The store, by the path that all its names lead to.
     root: PathBuf,
-    segments: OnceLock<Vec<SegmentInfo>>,
+    segments: OnceLock<Arc<Vec<SegmentInfo>>>,
 }
 
 static PINS: Mutex<Vec<Weak<Pin>>> = Mutex::new(Vec::new());
@@ -30,13 +30,13 @@ impl Pin {
     }
 
     /// Says which segments the snapshot names, in the order of (run, writer, number).
-    pub(crate) fn set(&self, segments: Vec<SegmentInfo>) {
+    pub(crate) fn set(&self, segments: Arc<Vec<SegmentInfo>>) {
         // A snapshot is read once.
         let _ = self.segments.set(segments);
     }
 
     pub(crate) fn segments(&self) -> &[SegmentInfo] {
-        self.segments.get().map_or(&[], Vec::as_slice)
+        self.segments.get().map_or(&[], |segments| segments.as_slice())
     }
 
     fn has(&self, root: &Path, key: (RunId, WriterId, u64)) -> bool {

@@ -1,7 +1,10 @@
 //! A store written by the engine, asked while it is written and after.
 
-use stepwell_engine::{RunOptions, Store};
-use stepwell_query::Session;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stepwell_engine::{Access, CompactOptions, EngineConfig, RunOptions, Store};
+use stepwell_query::{DamagedPolicy, QueryOptions, Session, SnapshotData, SnapshotSource};
 
 use crate::support::ask;
 
@@ -42,4 +45,50 @@ fn rows_are_there_once_while_they_are_logged_and_after() {
     for table in stepwell_query::table_names() {
         ask(&session, &format!("SELECT * FROM {table}"));
     }
+}
+
+// A query whose files another process had compacted away failed, or with damaged files skipped left their rows out.
+#[test]
+fn a_query_whose_files_were_compacted_away_is_answered_from_those_in_their_place() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut config = EngineConfig::default();
+    config.replaced_grace = Duration::ZERO;
+    let store = Store::open_with(folder.path(), Access::Create, config).expect("store");
+    let run = store.start_run(RunOptions::new("p", "s")).expect("run");
+    let loss = run.metric("m", "loss").expect("metric");
+    let mut log = run.logger().expect("logger");
+    for step in 0..20 {
+        log.log(loss, step, step as f64).expect("logged");
+        run.commit("m").expect("committed");
+    }
+    drop(log);
+    run.finish().expect("finished");
+    // As another process sees it, whose snapshots hold no file here.
+    let before = store.snapshot().expect("snapshot");
+    let data = SnapshotData {
+        root: folder.path().to_owned(),
+        runs: before.runs().to_vec(),
+        segments: before.segments().to_vec(),
+        ..SnapshotData::default()
+    };
+    drop(before);
+    let report = store.compact(&CompactOptions::default(), &mut |_, _| {}).expect("compacted");
+    assert_eq!(report.compacted[0].segments_before, 20);
+    store.compact(&CompactOptions::default(), &mut |_, _| {}).expect("removed");
+    assert!(!data.segments[0].path.exists(), "the old files are gone");
+    for policy in [DamagedPolicy::Refuse, DamagedPolicy::Skip] {
+        let first = Mutex::new(Some(data.clone()));
+        let store = store.clone();
+        let take = move || -> stepwell_engine::Result<Arc<dyn SnapshotSource>> {
+            match first.lock().expect("lock").take() {
+                Some(old) => Ok(Arc::new(old)),
+                None => Ok(Arc::new(store.snapshot()?)),
+            }
+        };
+        let session = Session::from_snapshots(take, QueryOptions::default().with_damaged(policy));
+        assert_eq!(ask(&session, "SELECT count(*), sum(value) FROM metrics WHERE value >= 0"), ["20|190.0"]);
+    }
+    std::fs::remove_file(&store.snapshot().expect("snapshot").segments()[0].path).expect("removed by hand");
+    let error = Session::new(&store).sql("SELECT sum(value) FROM metrics").expect_err("it is missing");
+    assert!(error.is_corruption(), "{error}");
 }

@@ -1,6 +1,7 @@
 //! The catalog does not depend on how it came about.
 
 use std::process::Command;
+use std::sync::Arc;
 
 use super::*;
 use crate::catalog::ids::Ids;
@@ -209,4 +210,36 @@ fn processes_that_open_and_refresh_at_once_do_not_get_in_each_others_way() {
     assert_eq!(one::<String>(&catalog, "PRAGMA integrity_check"), "ok");
     let rubbish = std::fs::read_dir(store.folder.path()).expect("lists").map(|entry| entry.expect("entry").file_name());
     assert!(rubbish.into_iter().all(|name| !name.to_string_lossy().starts_with(".tmp-")), "temporary files are left");
+}
+
+#[test]
+fn what_a_snapshot_read_is_kept_until_the_catalog_changes() {
+    let store = TestStore::new();
+    let mut logs = sample();
+    let last = logs.pop().expect("a log");
+    store.write(&logs);
+    let mut own = store.refreshed();
+    let mut reader = Catalog::open_read_only(&store.layout).expect("opens");
+    let mut in_memory = Catalog::open_in_memory().expect("opens");
+    in_memory.refresh(&store.layout).expect("refreshes");
+    let read = |catalog: &mut Catalog| {
+        catalog.refresh(&store.layout).expect("refreshes");
+        catalog.snapshot(&store.layout).expect("snapshot").committed().expect("committed")
+    };
+    let before = [read(&mut own), read(&mut reader), read(&mut in_memory)];
+    for (catalog, before) in [&mut own, &mut reader, &mut in_memory].into_iter().zip(&before) {
+        let again = read(catalog);
+        assert!(Arc::ptr_eq(&again.runs, &before.runs) && Arc::ptr_eq(&again.segments, &before.segments));
+    }
+    // Each learns of the change in another way: by its own hand, from another connection, and from the logs alone.
+    store.write(&[last]);
+    let mut fresh = Catalog::open_in_memory().expect("opens");
+    // In words: a NaN is not equal to itself.
+    let expected = format!("{:?}", read(&mut fresh));
+    for (catalog, before) in [&mut own, &mut reader, &mut in_memory].into_iter().zip(before) {
+        let after = read(catalog);
+        assert!(!Arc::ptr_eq(&after.runs, &before.runs));
+        assert_eq!(format!("{after:?}"), expected);
+        assert_ne!(format!("{before:?}"), expected);
+    }
 }
