@@ -148,11 +148,11 @@ bench-python: python ## Measure: what a call costs in Python, beside the floors 
 VENV_BENCH := $(CURDIR)/.venv/bench
 SQL_SIZES ?= nanogpt,many,long
 
-bench-sql: wheel release ## Measure: the same questions over the same files, asked with Stepwell and with DuckDB
+bench-sql: wheel ## Measure: the same questions over the same files, asked with Stepwell and with DuckDB
 	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
 	$(VENV_BENCH)/bin/pip install --quiet --disable-pip-version-check -r benches/sql/requirements.txt
 	$(VENV_BENCH)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(TARGET)/wheels/*.whl
-	STEPWELL=$(TARGET)/release/stepwell $(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
+	$(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
 		--store-folder $(TARGET)/bench-sql --json benches/results/sql.json
 
 release: ## The fully optimised command line

@@ -10,7 +10,10 @@ and gets runs and parameters as an Arrow table in memory. benches/METHOD.md says
 """
 
 import argparse
+import csv
 import datetime
+import gzip
+import itertools
 import json
 import math
 import os
@@ -41,9 +44,11 @@ def questions(run, metric, other, param, by_step):
     """The questions of a store. `run` has the curve; `other` is a second metric with the same steps."""
     m4 = f"""
         WITH p AS (SELECT step, value FROM metrics WHERE run_id = '{run}' AND metric = '{metric}'),
-             w AS (SELECT min(step) AS lo, (max(step) - min(step) + 1) / 2000.0 AS width FROM p)
-        SELECT DISTINCT unnest([min_by(p, step), max_by(p, step), min_by(p, value), max_by(p, value)], recursive := true)
-        FROM (SELECT p, step, value, floor((step - lo) / width) AS bucket FROM p, w) GROUP BY bucket"""
+             w AS (SELECT min(step) AS lo, max(step) - min(step) AS width FROM p),
+             b AS (SELECT step, value, least(2000 * (step - lo) // width, 1999) AS bucket FROM p, w)
+        SELECT DISTINCT p.step, p.value FROM (
+            SELECT unnest([min(step), max(step), arg_min(step, (value, step)), arg_min(step, (-value, step))]) AS step
+            FROM b GROUP BY bucket) JOIN p USING (step)"""
     curve = f"SELECT step, value FROM metrics WHERE run_id = '{run}' AND metric = '{metric}'"
     asked = [
         Question("count", "SELECT count(*) FROM metrics"),
@@ -97,20 +102,14 @@ def questions(run, metric, other, param, by_step):
 
 
 def nanogpt(store, _scale):
-    """36 real training runs of NanoGPT, imported from their logs."""
-    file = next(FIXTURES.rglob("*nanogpt*.csv*"))
-    command = [os.environ.get("STEPWELL", "stepwell"), "import", "csv", str(file), "--store", store]
-    head = subprocess.run(["bash", "-c", f"zcat -f '{file}' | head -1"], capture_output=True, text=True, check=True).stdout
-    columns = head.strip().split(",")
-    options = {"run": "--run-column", "step": "--step-column", "record": "--group-column", "group": "--group-column"}
-    for column in columns:
-        option = next((option for word, option in options.items() if word in column.lower()), None)
-        if option and option not in command:
-            command += [option, column]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    best = stepwell.sql("SELECT metric FROM summary GROUP BY 1 ORDER BY sum(count) DESC, 1 LIMIT 2", store).rows
-    param = stepwell.sql("SELECT key FROM params GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1", store).rows
-    return best[0][0], best[-1][0], param[0][0]
+    """36 real training runs of NanoGPT, from their logs."""
+    with gzip.open(FIXTURES / "nanogpt-speedrun.csv.gz", "rt") as file:
+        for (record, name), rows in itertools.groupby(csv.DictReader(file), lambda row: (row["record"], row["run"])):
+            with stepwell.start("nanogpt", "train", name=name, params={"record": record}, store=store) as run:
+                for row in rows:
+                    values = {key: float(row[key]) for key in ("train_loss", "val_loss", "train_time_ms") if row[key]}
+                    run.log_metric("train", values, step=int(row["step"]))
+    return "train_loss", "train_time_ms", "record"
 
 
 def many(store, scale):
@@ -159,20 +158,23 @@ def machine():
 
 def equal(ours, theirs):
     """Whether two Arrow tables hold the same rows, in any order, floats up to rounding."""
-
-    def rows(table):
-        def key(value):
-            return (value is None, f"{value:.6g}" if isinstance(value, float) else str(value))
-
-        columns = [column.to_pylist() for column in table.columns]
-        return sorted(tuple(key(value) for value in row) for row in zip(*columns))
-
     if ours.num_rows != theirs.num_rows or ours.num_columns != theirs.num_columns:
         return False
+
+    def same(a, b):
+        if isinstance(a, float) and isinstance(b, float):
+            return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) or math.isnan(a) and math.isnan(b)
+        return a == b
+
+    def key(row):
+        return [str(value) for value in row if not isinstance(value, float)], [value for value in row if isinstance(value, float)]
+
     if ours.num_rows > 200_000:
-        sums = [[math.fsum(map(float, table.column(n).to_pylist())) for table in (ours, theirs)] for n in range(ours.num_columns) if pa.types.is_floating(ours.column(n).type) or pa.types.is_integer(ours.column(n).type)]
-        return all(math.isclose(a, b, rel_tol=1e-9) for a, b in sums)
-    return rows(ours) == rows(theirs)
+        numbers = [n for n in range(ours.num_columns) if not pa.types.is_dictionary(ours.column(n).type)]
+        sums = [[math.fsum(table.column(n).to_numpy()) for n in numbers] for table in (ours, theirs)]
+        return all(map(same, *sums))
+    rows = [sorted(zip(*(column.to_pylist() for column in table.columns)), key=key) for table in (ours, theirs)]
+    return all(same(a, b) for row, other in zip(*rows) for a, b in zip(row, other))
 
 
 def timed(ask):

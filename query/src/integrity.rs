@@ -4,7 +4,7 @@
 //! hashed again by the same process, and the footers of verified files are kept, so that repeated queries are cheap.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +65,32 @@ impl SegmentFile {
         self.try_open().map_err(|fault| self.damaged(fault))
     }
 
+    /// Opens the file when this process has compared it before, which takes no more than a look at its length and times;
+    /// `None` when it has to be read for that.
+    pub(crate) fn open_verified(&self) -> Option<OpenSegment> {
+        let file = File::open(&self.path).ok()?;
+        let stamp = self.stamp(&file.metadata().ok()?);
+        let footer = {
+            let shared = lock(&SHARED.get().memory);
+            (stamp.is_some() && shared.verified.get(&self.path) == stamp.as_ref())
+                .then(|| shared.footers.get(&self.blake3).cloned())??
+        };
+        Some(OpenSegment { file: Arc::new(file), footer, hashed_bytes: 0 })
+    }
+
+    /// Whether this process has compared the file before, and its length and times are still the same.
+    pub(crate) fn is_verified(&self) -> bool {
+        let stamp = std::fs::metadata(&self.path).ok().and_then(|metadata| self.stamp(&metadata));
+        stamp.is_some() && lock(&SHARED.get().memory).verified.get(&self.path) == stamp.as_ref()
+    }
+
+    /// Tells a state of the file from another; `None` of one that is not as registered, and where the file system keeps no
+    /// time of change: every query hashes anew there.
+    fn stamp(&self, metadata: &Metadata) -> Option<Stamp> {
+        let modified = metadata.modified().ok()?;
+        (metadata.len() == self.bytes).then_some(Stamp { modified, blake3: self.blake3 })
+    }
+
     fn try_open(&self) -> Result<OpenSegment, SegmentFault> {
         let mut file = File::open(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SegmentFault::Missing,
@@ -74,8 +100,7 @@ impl SegmentFile {
         if metadata.len() != self.bytes {
             return Err(SegmentFault::WrongSize { expected: self.bytes, actual: metadata.len() });
         }
-        // Where the file system keeps no time of change, every query hashes anew.
-        let stamp = metadata.modified().ok().map(|modified| Stamp { modified, blake3: self.blake3 });
+        let stamp = self.stamp(&metadata);
         // A scan reads a large file in several parts at once: one of them hashes, the others wait for it.
         let turn = lock(&SHARED.get().turns[self.turn()]);
         let known = stamp.is_some() && lock(&SHARED.get().memory).verified.get(&self.path) == stamp.as_ref();

@@ -57,6 +57,7 @@ mod policy;
 mod pruning;
 mod pushdown;
 mod result;
+mod rows_table;
 mod runtime;
 mod segment_reader;
 mod segment_scan;

@@ -22,6 +22,10 @@ use stepwell_engine::without_forks;
 
 use crate::integrity::{DamagedPolicy, Guard, OpenSegment, SegmentFile};
 
+/// Most bytes that are read on the thread of the query. They are mostly in memory, since the file was hashed or written
+/// not long ago; from a disk that is slow they hold up one of its threads for some milliseconds.
+const READ_AT_ONCE_MAX: u64 = 1 << 20;
+
 /// Makes a reader for each segment of one query.
 #[derive(Debug)]
 pub(crate) struct SegmentReaders {
@@ -61,7 +65,12 @@ struct SegmentReader {
 impl SegmentReader {
     async fn footer(&mut self) -> Result<Arc<ParquetMetaData>> {
         let file = Arc::clone(&self.file);
-        match blocking(move || file.open_blocking()).await? {
+        // To hand a few microseconds of work to another thread takes longer than the work.
+        let opened = match file.open_verified() {
+            Some(opened) => Ok(opened),
+            None => blocking(move || file.open_blocking()).await?,
+        };
+        match opened {
             Ok(OpenSegment { file, footer, hashed_bytes }) => {
                 self.bytes_hashed.add(usize::try_from(hashed_bytes).unwrap_or(usize::MAX));
                 self.open = Some(file);
@@ -87,9 +96,9 @@ impl SegmentReader {
         };
         let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         self.metrics.bytes_scanned.add(usize::try_from(total).unwrap_or(usize::MAX));
-        blocking(move || ranges.into_iter().map(|range| read_range(&file, range)).collect::<io::Result<Vec<Bytes>>>())
-            .await?
-            .map_err(|error| ParquetError::External(Box::new(error)))
+        let read = move || ranges.into_iter().map(|range| read_range(&file, range)).collect::<io::Result<Vec<Bytes>>>();
+        let read = if total <= READ_AT_ONCE_MAX { read() } else { blocking(read).await? };
+        read.map_err(|error| ParquetError::External(Box::new(error)))
     }
 }
 

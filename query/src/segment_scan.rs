@@ -18,7 +18,7 @@ use stepwell_engine::SegmentInfo;
 use stepwell_engine::batch::segment_schema;
 
 use crate::facts::{Facts, Runs, run_fields, text_scalar};
-use crate::integrity::{Guard, SegmentFile};
+use crate::integrity::{DamagedPolicy, Guard, SegmentFile};
 use crate::segment_reader::SegmentReaders;
 
 /// Name under which the scan's files are known to DataFusion. Nothing is ever fetched from it: the reader of a
@@ -48,9 +48,12 @@ impl SegmentScan<'_> {
         let run_columns: Vec<Arc<Field>> = run_fields().into_iter().map(Arc::new).collect();
         let schema = TableSchema::builder(segment_schema()).with_table_partition_cols(run_columns).build();
         let files = segments.iter().map(|segment| self.file(segment)).collect();
+        let rows = segments.iter().map(|segment| usize_of(segment.rows)).sum();
+        // The event log knows it, but a count is an answer, and no answer is given from files that were never read.
+        let is_count = self.projection.is_some_and(Vec::is_empty) && self.guard.policy == DamagedPolicy::Refuse;
+        let is_known = is_count && segments.iter().all(|segment| SegmentFile::new(segment).is_verified());
         let statistics = Statistics {
-            // Not exact, though the event log knows it: a count is an answer, and no answer is given from unread files.
-            num_rows: Precision::Inexact(segments.iter().map(|segment| usize_of(segment.rows)).sum()),
+            num_rows: if is_known { Precision::Exact(rows) } else { Precision::Inexact(rows) },
             total_byte_size: Precision::Inexact(segments.iter().map(|segment| bytes_in_memory(segment)).sum()),
             column_statistics: vec![ColumnStatistics::new_unknown(); schema.table_schema().fields().len()],
         };

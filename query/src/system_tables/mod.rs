@@ -16,19 +16,17 @@ mod writers;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
+use crate::rows_table::{RowsTable, batch_of};
 use crate::source::SnapshotSource;
 
 /// Why the rows of a table could not be made.
@@ -80,34 +78,31 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The table `name` of `snapshot`; `None` when there is none.
 pub(crate) fn table(name: &str, snapshot: &Arc<dyn SnapshotSource>) -> Option<Arc<dyn TableProvider>> {
     let definition = DEFINITIONS.iter().find(|definition| definition.name == name)?;
-    let schema = Arc::new(Schema::new((definition.fields)(snapshot.as_ref())));
-    Some(Arc::new(SystemTable { definition, schema, snapshot: Arc::clone(snapshot) }))
+    let fields = (definition.fields)(snapshot.as_ref());
+    let snapshot = Arc::clone(snapshot);
+    Some(match definition.source {
+        Source::Memory => Arc::new(MemoryTable { definition, schema: Arc::new(Schema::new(fields)), snapshot }),
+        Source::Engine => Arc::new(RowsTable::new(fields, move || {
+            (definition.rows)(snapshot.as_ref()).map_err(DataFusionError::External)
+        })),
+    })
 }
 
-#[derive(Clone)]
-struct SystemTable {
+/// A table whose rows the snapshot holds.
+struct MemoryTable {
     definition: &'static Definition,
     schema: SchemaRef,
     snapshot: Arc<dyn SnapshotSource>,
 }
 
-impl SystemTable {
-    fn batch(&self) -> Result<RecordBatch> {
-        let columns = (self.definition.rows)(self.snapshot.as_ref()).map_err(DataFusionError::External)?;
-        let rows = columns.first().map_or(0, |column| column.len());
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
-    }
-}
-
-impl fmt::Debug for SystemTable {
+impl fmt::Debug for MemoryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SystemTable").field("name", &self.definition.name).finish_non_exhaustive()
+        f.debug_struct("MemoryTable").field("name", &self.definition.name).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl TableProvider for SystemTable {
+impl TableProvider for MemoryTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -123,31 +118,9 @@ impl TableProvider for SystemTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = Arc::clone(&self.schema);
-        Ok(match self.definition.source {
-            Source::Memory => {
-                let rows = MemorySourceConfig::try_new(&[vec![self.batch()?]], schema, projection.cloned())?;
-                DataSourceExec::from_data_source(rows.with_limit(limit))
-            }
-            Source::Engine => {
-                let rows = vec![Arc::new(self.clone()) as Arc<dyn PartitionStream>];
-                Arc::new(StreamingTableExec::try_new(schema, rows, projection, [], false, limit)?)
-            }
-        })
-    }
-}
-
-impl PartitionStream for SystemTable {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let table = self.clone();
-        let batch = async move {
-            let task = tokio::task::spawn_blocking(move || table.batch());
-            task.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
-        };
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(batch)))
+        let columns = (self.definition.rows)(self.snapshot.as_ref()).map_err(DataFusionError::External)?;
+        let batch = batch_of(&self.schema, columns)?;
+        let rows = MemorySourceConfig::try_new(&[vec![batch]], Arc::clone(&self.schema), projection.cloned())?;
+        Ok(DataSourceExec::from_data_source(rows.with_limit(limit)))
     }
 }

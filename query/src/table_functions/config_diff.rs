@@ -22,7 +22,7 @@ use stepwell_engine::{ParamValue, RunInfo};
 
 use super::Store;
 use super::arguments::Arguments;
-use super::rows::RowsTable;
+use crate::rows_table::RowsTable;
 use crate::system_tables::columns::{
     float_field, key_field, keys, nullable, number, optional_floats, optional_texts, text_field,
 };

@@ -26,7 +26,7 @@ use stepwell_engine::{ArtifactInfo, Direction, LineageEdge, RunId, RunInfo};
 
 use super::Store;
 use super::arguments::{Arguments, is_named, names};
-use super::rows::RowsTable;
+use crate::rows_table::RowsTable;
 use crate::system_tables::columns::{int_field, ints, nullable, optional_texts, text_field, texts};
 
 /// Characters of a path; longer ones lose their middle, or a chain of runs would take memory by the square of its length.

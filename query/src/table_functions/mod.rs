@@ -15,7 +15,6 @@ mod arguments;
 mod config_diff;
 mod curves;
 mod lineage;
-mod rows;
 mod wide;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -14,18 +14,25 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
+/// The columns of a table as one batch. A table without columns that are asked for still has rows.
+pub(crate) fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+    let rows = columns.first().map_or(0, |column| column.len());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
 type MakeRows = dyn Fn() -> Result<Vec<ArrayRef>> + Send + Sync;
 
 /// Rows that a function makes.
 #[derive(Clone)]
-pub(super) struct RowsTable {
+pub(crate) struct RowsTable {
     schema: SchemaRef,
     make: Arc<MakeRows>,
 }
 
 impl RowsTable {
     /// A table with `fields`; `make` gives one array for each.
-    pub(super) fn new(fields: Vec<Field>, make: impl Fn() -> Result<Vec<ArrayRef>> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(fields: Vec<Field>, make: impl Fn() -> Result<Vec<ArrayRef>> + Send + Sync + 'static) -> Self {
         Self { schema: Arc::new(Schema::new(fields)), make: Arc::new(make) }
     }
 }
@@ -66,10 +73,7 @@ impl PartitionStream for RowsTable {
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let table = self.clone();
         let batch = async move {
-            let task = tokio::task::spawn_blocking(move || {
-                let columns = (table.make)()?;
-                Ok(RecordBatch::try_new(table.schema, columns)?)
-            });
+            let task = tokio::task::spawn_blocking(move || batch_of(&table.schema, (table.make)()?));
             task.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
         };
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(batch)))
