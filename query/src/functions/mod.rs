@@ -10,7 +10,7 @@
 //! | [`mad`, `iqm`](robust) | median absolute deviation; interquartile mean | aggregate, `mad` over frames of rows too |
 //! | [`bootstrap_ci`](bootstrap) | confidence interval of a mean | aggregate |
 //! | [`m4`, `lttb`](downsample) | few points that draw as the whole curve | aggregate |
-//! | [`ema`](ema) | exponential moving average | window |
+//! | [`ema`] | exponential moving average | window |
 //! | [`isfinite`](finite) | whether a number is neither NaN nor infinite | scalar |
 //!
 //! What DataFusion has is not here: `median` (over frames of rows too), `percentile_cont`, `corr`, `regr_slope`, `stddev`,
