@@ -35,6 +35,8 @@ use crate::unnested;
 
 /// How often a waiting call looks whether it was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Snapshots that a query is asked over at most, when files go that they name.
+const SNAPSHOTS_MAX: u32 = 5;
 /// Rows in a batch.
 const BATCH_ROWS: usize = 8192;
 /// Default of [`QueryOptions::memory_limit_bytes`].
@@ -184,7 +186,7 @@ impl Session {
     ) -> Result<QueryResult> {
         let started = Instant::now();
         initialise_process();
-        loop {
+        for _ in 1..SNAPSHOTS_MAX {
             match self.attempt(text, options, started, cancelled) {
                 // A file that the snapshot names went while it was read, because compaction of another process had put others
                 // in its place: a new snapshot names those.
@@ -192,6 +194,7 @@ impl Session {
                 answer => return answer,
             }
         }
+        self.attempt(text, options, started, cancelled)
     }
 
     /// Runs a query over a snapshot that is taken now.

@@ -9,31 +9,24 @@ mod extremes;
 mod robust;
 mod unnest;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use stepwell_engine::{RunId, WriterId};
 use stepwell_query::{QueryOptions, Session};
+use stepwell_tests::random;
+use stepwell_tests::settings::seed;
 
 use crate::support::{Fixture, PLACEMENTS, Placement, Record, ask};
 
-/// A small seeded generator (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016).
-pub struct Random(u64);
+/// Random steps and values.
+pub struct Random(random::Random);
 
 impl Random {
     /// Seeded by `STEPWELL_SEED`, or the clock; prints the seed.
     pub fn of(test: &str) -> Self {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
-        let told = std::env::var("STEPWELL_SEED").ok().map(|text| text.parse().expect("STEPWELL_SEED is a number"));
-        let seed = told.unwrap_or(clock);
-        println!("{test}: STEPWELL_SEED={seed} repeats it");
-        Self(seed | 1)
+        Self(random::Random::new(seed(test)))
     }
 
     pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % end
+        self.0.below(end)
     }
 
     /// A number from 0 to below 1.
