@@ -113,7 +113,7 @@ faults: ## Full disks, lost folders and 1,920 injected failures (INJECTIONS=n); 
 processes: ## 1,000 forks (FORKS=n), stops, stepped clocks, claims
 	STEPWELL_FORKS=$(FORKS) $(CARGO) test --locked --workspace --test processes -- --nocapture
 
-snapshots: python ## SQL at 200 moments while 4 processes log 250,000 records a second each, for a minute
+snapshots: python ## SQL at 200 moments while 4 processes log 250,000 records a second each and one compacts, for a minute
 	cd python/tests && STEPWELL_SNAPSHOT_SECONDS=60 STEPWELL_SNAPSHOTS=200 STEPWELL_SNAPSHOT_RATE=250000 \
 		$(VENV)/bin/python -m pytest -q -s test_snapshots.py
 

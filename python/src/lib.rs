@@ -13,6 +13,7 @@ mod run;
 mod shapes;
 mod slow;
 mod stores;
+mod upkeep;
 mod values;
 
 use pyo3::prelude::*;
@@ -31,6 +32,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::start, module)?)?;
     module.add_function(wrap_pyfunction!(query::sql, module)?)?;
     module.add_function(wrap_pyfunction!(query::runs, module)?)?;
+    module.add_function(wrap_pyfunction!(upkeep::compact, module)?)?;
     module.add_function(wrap_pyfunction!(query::metrics, module)?)?;
     module.add_function(wrap_pyfunction!(query::history, module)?)?;
     module.add_function(wrap_pyfunction!(lifetime::finish_open_runs, module)?)?;

@@ -1,4 +1,4 @@
-"""SQL while several processes log: at each moment, what was acknowledged is there, once.
+"""SQL while several processes log and another one compacts: at each moment, what was acknowledged is there, once.
 
 `STEPWELL_SNAPSHOT_SECONDS` sets how long the writers log (3 by default), `STEPWELL_SNAPSHOTS` how many queries are asked
 at least (20), `STEPWELL_SNAPSHOT_RATE` the records a second of each of the 4 writers (50,000).
@@ -30,14 +30,33 @@ while time.monotonic() < end:
     # A new run every second or so: some are ended, and may be compacted, while others are written.
     with stepwell.start("load", "write", params={"writer": number}, store=store) as run:
         loss = run.metric("train", "loss")
-        start, logged = time.monotonic(), 0
+        start, logged, committed = time.monotonic(), 0, 0.0
         while (now := time.monotonic()) < min(end, start + 1.3):
             for _ in range(max(0, int((now - start) * rate) - logged)):
                 loss(0.5, logged)
                 logged += 1
                 acknowledged += 1
                 word.pack_into(shared, number * 8, acknowledged)
+            if logged and now > committed + 0.1:
+                run.commit_metrics("train")
+                committed = now
             time.sleep(0.001)
+"""
+
+# Replaced files go at once, under the eyes of whoever reads.
+COMPACTOR = """
+import os, sys, time
+os.environ["STEPWELL_GRACE_SECS"] = "0"
+import stepwell
+
+store, end = sys.argv[1], time.monotonic() + float(sys.argv[2])
+merged = removed = 0
+while time.monotonic() < end:
+    report = stepwell.compact(store, segments=2)
+    merged, removed = merged + report["segments_before"], removed + report["removed_files"]
+    time.sleep(0.05)
+report = stepwell.compact(store, segments=2)
+print(merged + report["segments_before"], removed + report["removed_files"])
 """
 
 
@@ -68,6 +87,8 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
 
     command = [sys.executable, "-c", WRITER, store, str(page)]
     writers = [subprocess.Popen([*command, str(number), str(seconds), rate]) for number in range(WRITERS)]
+    compactor = [sys.executable, "-c", COMPACTOR, store, str(seconds)]
+    compactor = subprocess.Popen(compactor, stdout=subprocess.PIPE, text=True)
     snapshots = 0
     try:
         while not all(acknowledged()):
@@ -86,7 +107,10 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
     finally:
         for writer in writers:
             writer.wait(timeout=60)
-    assert [writer.returncode for writer in writers] == [0] * WRITERS
+        told, _ = compactor.communicate(timeout=60)
+    assert [writer.returncode for writer in [*writers, compactor]] == [0] * (WRITERS + 1)
+    merged, removed = map(int, told.split())
     total, found = sum(acknowledged()), sum(counted())
     assert total == found
-    print(f"snapshots: {snapshots} cases, {total} records acknowledged, {found} kept, 0 lost, 0 invented")
+    print(f"snapshots: {snapshots} cases, {total} records acknowledged, {found} kept, 0 lost, 0 invented; {merged} segments merged, {removed} files removed")
+    assert merged > 0 and removed > 0
