@@ -113,10 +113,6 @@ faults: ## Full disks, lost folders and 1,920 injected failures (INJECTIONS=n); 
 processes: ## 1,000 forks (FORKS=n), stops, stepped clocks, claims
 	STEPWELL_FORKS=$(FORKS) $(CARGO) test --locked --workspace --test processes -- --nocapture
 
-snapshots: python ## SQL at 200 moments while 4 processes log 250,000 records a second each and one compacts, for a minute
-	cd python/tests && STEPWELL_SNAPSHOT_SECONDS=60 STEPWELL_SNAPSHOTS=200 STEPWELL_SNAPSHOT_RATE=250000 \
-		$(VENV)/bin/python -m pytest -q -s test_snapshots.py
-
 network: ## Stores on a FUSE mount that refuses mappings, 200 kills (NETWORK_KILLS=n); needs root
 	STEPWELL_NETWORK_KILLS=$(or $(NETWORK_KILLS),200) $(CARGO) test --locked --workspace --test network -- --nocapture
 
@@ -148,10 +144,17 @@ bench-python: python ## Measure: what a call costs in Python, beside the floors 
 VENV_BENCH := $(CURDIR)/.venv/bench
 SQL_SIZES ?= nanogpt,many,long
 
-bench-sql: wheel ## Measure: the same questions over the same files, asked with Stepwell and with DuckDB
+.PHONY: $(VENV_BENCH)/.wheel
+$(VENV_BENCH)/.wheel: wheel
 	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
 	$(VENV_BENCH)/bin/pip install --quiet --disable-pip-version-check -r benches/sql/requirements.txt
 	$(VENV_BENCH)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(TARGET)/wheels/*.whl
+
+snapshots: $(VENV_BENCH)/.wheel ## SQL at 200 moments while 4 processes log 250,000 records a second each and one compacts, for a minute
+	cd python/tests && STEPWELL_SNAPSHOT_SECONDS=60 STEPWELL_SNAPSHOTS=200 STEPWELL_SNAPSHOT_RATE=250000 STEPWELL_SNAPSHOT_GRACE_SECS=5 \
+		$(VENV_BENCH)/bin/python -m pytest -q -s test_snapshots.py
+
+bench-sql: $(VENV_BENCH)/.wheel ## Measure: the same questions over the same files, asked with Stepwell and with DuckDB
 	$(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
 		--store-folder $(TARGET)/bench-sql --json benches/results/sql.json
 

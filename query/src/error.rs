@@ -386,16 +386,17 @@ impl Cleaner {
             }
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => self.clean(inner, position),
-                Err(shared) => Error::Execution { message: plain(&shared.strip_backtrace()) },
+                Err(shared) => match shared.find_root() {
+                    DataFusionError::ResourcesExhausted(message) => self.memory_limit(message),
+                    _ => Error::Execution { message: plain(&shared.strip_backtrace()) },
+                },
             },
             DataFusionError::SQL(error, _) => Error::Syntax { message: plain(&error.to_string()) },
             DataFusionError::SchemaError(error, _) => schema_error(*error, position),
             DataFusionError::Plan(message)
             | DataFusionError::NotImplemented(message)
             | DataFusionError::Configuration(message) => Error::Planning { message: plain(&message), position },
-            DataFusionError::ResourcesExhausted(message) => {
-                Error::MemoryLimit { limit_bytes: self.memory_limit_bytes, message: plain(&message) }
-            }
+            DataFusionError::ResourcesExhausted(message) => self.memory_limit(&message),
             DataFusionError::External(inner) => self.clean_boxed(inner, position),
             DataFusionError::ArrowError(inner, _) => match *inner {
                 ArrowError::ExternalError(inner) => self.clean_boxed(inner, position),
@@ -410,6 +411,10 @@ impl Cleaner {
             DataFusionError::ExecutionJoin(inner) => Error::Internal { message: plain(&inner.to_string()) },
             other => Error::Execution { message: plain(&other.strip_backtrace()) },
         }
+    }
+
+    fn memory_limit(&self, message: &str) -> Error {
+        Error::MemoryLimit { limit_bytes: self.memory_limit_bytes, message: plain(message) }
     }
 
     fn clean_boxed(&self, error: Box<dyn StdError + Send + Sync>, position: Option<Position>) -> Error {
@@ -490,4 +495,29 @@ fn plain(message: &str) -> String {
     text = text.find("No function matches").map_or(text, |start| &text[start..]);
     // The catalog and schema are the same for every table, and no one writes them.
     without_marks(text).replace("stepwell.public.", "").trim().trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // An error that several streams of a query share was told as one of its text, and the limit was not named.
+    #[test]
+    fn memory_that_ran_out_is_told_as_such_however_the_error_comes() {
+        let exhausted = || DataFusionError::ResourcesExhausted("no room".to_owned());
+        let shared = Arc::new(exhausted().context("aggregate"));
+        for error in [
+            exhausted(),
+            exhausted().context("sort"),
+            DataFusionError::External(Box::new(exhausted())),
+            DataFusionError::Shared(Arc::clone(&shared)),
+            DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(exhausted()))), None),
+        ] {
+            let told = from_datafusion(error, 7);
+            assert!(
+                matches!(&told, Error::MemoryLimit { limit_bytes: 7, message } if message == "no room"),
+                "{told:?}"
+            );
+        }
+    }
 }
