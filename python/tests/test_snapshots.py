@@ -2,7 +2,7 @@
 
 `STEPWELL_SNAPSHOT_SECONDS` sets how long the writers log (3 by default), `STEPWELL_SNAPSHOTS` how many queries are asked
 at least (20), `STEPWELL_SNAPSHOT_RATE` the records a second of each of the 4 writers (50,000), `STEPWELL_SNAPSHOT_GRACE_SECS` for how long
-the files are kept that a compaction replaced (1).
+the files are kept that a compaction replaced (2).
 """
 
 import ctypes
@@ -44,7 +44,7 @@ while time.monotonic() < end:
             time.sleep(0.001)
 """
 
-# Replaced files go after a second, or so, and not after ten minutes: under the eyes of whoever reads.
+# Replaced files go after two seconds, and not after ten minutes: under the eyes of whoever reads.
 COMPACTOR = """
 import os, sys, time
 os.environ["STEPWELL_GRACE_SECS"] = sys.argv[3]
@@ -66,7 +66,7 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
     seconds = float(os.environ.get("STEPWELL_SNAPSHOT_SECONDS", "3"))
     snapshots_min = int(os.environ.get("STEPWELL_SNAPSHOTS", "20"))
     rate = os.environ.get("STEPWELL_SNAPSHOT_RATE", "50000")
-    grace = os.environ.get("STEPWELL_SNAPSHOT_GRACE_SECS", "1")
+    grace = os.environ.get("STEPWELL_SNAPSHOT_GRACE_SECS", "2")
     page = tmp_path / "acknowledged"
     page.write_bytes(bytes(mmap.PAGESIZE))
     with open(page, "r+b") as file:
@@ -89,13 +89,13 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
 
     command = [sys.executable, "-c", WRITER, store, str(page)]
     writers = [subprocess.Popen([*command, str(number), str(seconds), rate]) for number in range(WRITERS)]
-    compactor = [sys.executable, "-c", COMPACTOR, store, str(seconds), grace]
-    compactor = subprocess.Popen(compactor, stdout=subprocess.PIPE, text=True)
     snapshots = 0
     try:
         while not all(acknowledged()):
             assert all(writer.poll() is None for writer in writers)
             time.sleep(0.01)
+        compactor = [sys.executable, "-c", COMPACTOR, store, str(seconds), grace]
+        compactor = subprocess.Popen(compactor, stdout=subprocess.PIPE, text=True)
         while snapshots < snapshots_min or any(writer.poll() is None for writer in writers):
             before = acknowledged()
             found = counted()
