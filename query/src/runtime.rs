@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
+use crate::functions;
 use crate::per_process::PerProcess;
 
 /// Planning and evaluating deep queries recurses, and an unoptimised build needs many times the stack of a release.
@@ -73,7 +74,7 @@ const FIRST_QUERY: &str = "WITH t(a, b, s) AS (VALUES (1, 1.5, 'x'), (2, 2.5, 'y
     ) u ON t.s = u.s WHERE t.a < 9.5 AND t.s LIKE '%x%' AND t.s ~ 'x' AND t.a IN (SELECT a FROM t) \
     GROUP BY t.s HAVING count(*) > 0 ORDER BY 2 DESC LIMIT 5";
 
-/// Has Tokio and DataFusion create what they have once in a process, some milliseconds of work. Forks of other threads wait for it:
+/// Has Tokio, DataFusion and the functions added to it create what they have once in a process, some milliseconds of work. Forks of other threads wait for it:
 /// a child that inherited one of these half made would wait for it for ever.
 pub(crate) fn initialise_process() {
     static INITIALISED: AtomicBool = AtomicBool::new(false);
@@ -88,7 +89,9 @@ pub(crate) fn initialise_process() {
             let (done, when_done) = sync_channel::<()>(0);
             let first = async move {
                 let _done = done;
-                if let Ok(frame) = SessionContext::new().sql(FIRST_QUERY).await {
+                let context = SessionContext::new();
+                functions::register(&context);
+                if let Ok(frame) = context.sql(FIRST_QUERY).await {
                     let _rows = frame.collect().await;
                 }
             };
