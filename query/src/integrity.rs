@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -71,9 +71,8 @@ impl SegmentFile {
         let file = File::open(&self.path).ok()?;
         let stamp = self.stamp(&file.metadata().ok()?);
         let footer = {
-            let shared = lock(&SHARED.get().memory);
-            (stamp.is_some() && shared.verified.get(&self.path) == stamp.as_ref())
-                .then(|| shared.footers.get(&self.blake3).cloned())??
+            let memory = lock(&SHARED.get().memory);
+            memory.has_verified(&self.path, stamp.as_ref()).then(|| memory.footers.get(&self.blake3).cloned())??
         };
         Some(OpenSegment { file: Arc::new(file), footer, hashed_bytes: 0 })
     }
@@ -81,7 +80,7 @@ impl SegmentFile {
     /// Whether this process has compared the file before, and its length and times are still the same.
     pub(crate) fn is_verified(&self) -> bool {
         let stamp = std::fs::metadata(&self.path).ok().and_then(|metadata| self.stamp(&metadata));
-        stamp.is_some() && lock(&SHARED.get().memory).verified.get(&self.path) == stamp.as_ref()
+        lock(&SHARED.get().memory).has_verified(&self.path, stamp.as_ref())
     }
 
     /// Tells a state of the file from another; `None` of one that is not as registered, and where the file system keeps no
@@ -103,7 +102,7 @@ impl SegmentFile {
         let stamp = self.stamp(&metadata);
         // A scan reads a large file in several parts at once: one of them hashes, the others wait for it.
         let turn = lock(&SHARED.get().turns[self.turn()]);
-        let known = stamp.is_some() && lock(&SHARED.get().memory).verified.get(&self.path) == stamp.as_ref();
+        let known = lock(&SHARED.get().memory).has_verified(&self.path, stamp.as_ref());
         if !known {
             self.verify(&mut file)?;
             if let Some(stamp) = stamp {
@@ -215,6 +214,11 @@ impl Default for Shared {
 }
 
 impl Memory {
+    /// Whether the file was compared with its hash in this state.
+    fn has_verified(&self, path: &Path, stamp: Option<&Stamp>) -> bool {
+        stamp.is_some() && self.verified.get(path) == stamp
+    }
+
     fn remember_file(&mut self, path: PathBuf, stamp: Stamp) {
         if self.verified.len() >= VERIFIED_FILES_MAX {
             self.verified.clear();
