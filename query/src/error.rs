@@ -59,6 +59,13 @@ pub enum SegmentFault {
         /// What the reader said.
         fault: String,
     },
+    /// It has another number of rows than the event log tells of, metric by metric.
+    WrongRows {
+        /// Rows the event log tells of.
+        expected: u64,
+        /// Rows in the file.
+        actual: u64,
+    },
     /// A newer Stepwell wrote it in a form this version does not know.
     NewerFormat,
     /// The operating system refused to read it.
@@ -79,6 +86,9 @@ impl fmt::Display for SegmentFault {
                 write!(f, "its BLAKE3 is {actual}, and {expected} is registered")
             }
             Self::NotParquet { fault } => write!(f, "it cannot be read as Parquet ({fault})"),
+            Self::WrongRows { expected, actual } => {
+                write!(f, "it has {actual} rows, and the event log tells of {expected}")
+            }
             Self::NewerFormat => write!(f, "a newer Stepwell wrote it; install that version to read it"),
             Self::Unreadable { fault } => write!(f, "it cannot be read ({fault})"),
         }

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use stepwell_engine::batch::segment_schema;
 use stepwell_engine::{ContentHash, RunId, SegmentInfo};
 
 use crate::error::{DamagedSegment, SegmentFault};
@@ -21,8 +22,6 @@ use crate::per_process::PerProcess;
 const VERIFIED_FILES_MAX: usize = 200_000;
 /// Bytes of footers that are kept; beyond it the memory is started anew.
 const FOOTER_BYTES_MAX: usize = 128 << 20;
-/// The column whose statistics leave NaN out.
-const VALUE_COLUMN: &str = "value";
 
 /// What to do with a segment whose file is missing or is not what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +40,8 @@ pub(crate) struct SegmentFile {
     pub(crate) run: RunId,
     bytes: u64,
     blake3: ContentHash,
-    /// Whether Parquet's statistics of `value` hold for every row: they leave out NaN, which SQL orders above all.
-    value_statistics_hold: bool,
+    /// Rows that the event log tells of, metric by metric.
+    rows: u64,
 }
 
 impl SegmentFile {
@@ -52,7 +51,7 @@ impl SegmentFile {
             run: segment.run_id,
             bytes: segment.bytes,
             blake3: segment.blake3,
-            value_statistics_hold: segment.metrics.iter().all(|metric| metric.non_finite == 0),
+            rows: segment.metrics.iter().map(|metric| metric.count).sum(),
         }
     }
 
@@ -74,7 +73,8 @@ impl SegmentFile {
             let memory = lock(&SHARED.get().memory);
             memory.has_verified(&self.path, stamp.as_ref()).then(|| memory.footers.get(&self.blake3).cloned())??
         };
-        Some(OpenSegment { file: Arc::new(file), footer, hashed_bytes: 0 })
+        let is_whole = rows_of(footer.metadata()) == self.rows;
+        is_whole.then(|| OpenSegment { file: Arc::new(file), footer, hashed_bytes: 0 })
     }
 
     /// Whether this process has compared the file before, and its length and times are still the same.
@@ -111,7 +111,11 @@ impl SegmentFile {
         }
         drop(turn);
         let hashed_bytes = if known { 0 } else { self.bytes };
-        Ok(OpenSegment { footer: self.footer(&file)?, file: Arc::new(file), hashed_bytes })
+        let footer = self.footer(&file)?;
+        match rows_of(footer.metadata()) {
+            rows if rows == self.rows => Ok(OpenSegment { footer, file: Arc::new(file), hashed_bytes }),
+            rows => Err(SegmentFault::WrongRows { expected: self.rows, actual: rows }),
+        }
     }
 
     fn turn(&self) -> usize {
@@ -129,9 +133,9 @@ impl SegmentFile {
         }
     }
 
-    fn footer(&self, file: &File) -> Result<Arc<ParquetMetaData>, SegmentFault> {
+    fn footer(&self, file: &File) -> Result<ArrowReaderMetadata, SegmentFault> {
         if let Some(footer) = lock(&SHARED.get().memory).footers.get(&self.blake3) {
-            return Ok(Arc::clone(footer));
+            return Ok(footer.clone());
         }
         let not_parquet = |error: parquet::errors::ParquetError| SegmentFault::NotParquet { fault: error.to_string() };
         let footer = ParquetMetaDataReader::new()
@@ -139,10 +143,9 @@ impl SegmentFile {
             .parse_and_finish(file)
             .map_err(not_parquet)?;
         stepwell_engine::segment::check_format(&footer, &self.path).map_err(|_| SegmentFault::NewerFormat)?;
-        let footer =
-            if self.value_statistics_hold { footer } else { hide_value_statistics(footer).map_err(not_parquet)? };
-        let footer = Arc::new(footer);
-        lock(&SHARED.get().memory).remember_footer(self.blake3, Arc::clone(&footer));
+        let options = ArrowReaderOptions::new().with_schema(segment_schema());
+        let footer = ArrowReaderMetadata::try_new(Arc::new(footer), options).map_err(not_parquet)?;
+        lock(&SHARED.get().memory).remember_footer(self.blake3, footer.clone());
         Ok(footer)
     }
 }
@@ -152,43 +155,24 @@ pub(crate) struct OpenSegment {
     /// The file that was hashed: reading goes on in it, so that nothing can be put in its place.
     pub(crate) file: Arc<File>,
     /// Its footer, with page indexes.
-    pub(crate) footer: Arc<ParquetMetaData>,
+    pub(crate) footer: ArrowReaderMetadata,
     /// Bytes hashed now; 0 when this process had verified the file before.
     pub(crate) hashed_bytes: u64,
+}
+
+fn rows_of(footer: &ParquetMetaData) -> u64 {
+    u64::try_from(footer.file_metadata().num_rows()).unwrap_or_default()
 }
 
 fn unreadable(error: &io::Error) -> SegmentFault {
     SegmentFault::Unreadable { fault: error.to_string() }
 }
 
-/// Takes the statistics of `value` out of a footer, so that no row group or page is left out by them.
-///
-/// SQL orders NaN above every number, and Parquet's statistics do not count it: `value > 5` would lose the NaN rows
-/// of a page whose highest number is 3.
-fn hide_value_statistics(footer: ParquetMetaData) -> Result<ParquetMetaData, parquet::errors::ParquetError> {
-    let mut builder = footer.into_builder();
-    let mut column_index = builder.take_column_index();
-    let mut row_groups = builder.take_row_groups();
-    for (number, row_group) in row_groups.iter_mut().enumerate() {
-        let Some(position) =
-            row_group.columns().iter().position(|column| column.column_path().string() == VALUE_COLUMN)
-        else {
-            continue;
-        };
-        let column = &mut row_group.columns_mut()[position];
-        *column = column.clone().into_builder().clear_statistics().build()?;
-        if let Some(index) = column_index.as_mut().and_then(|index| index.get_mut(number)?.get_mut(position)) {
-            *index = ColumnIndexMetaData::NONE;
-        }
-    }
-    Ok(builder.set_row_groups(row_groups).set_column_index(column_index).build())
-}
-
 /// What this process knows about files it verified.
 #[derive(Default)]
 struct Memory {
     verified: HashMap<PathBuf, Stamp>,
-    footers: HashMap<ContentHash, Arc<ParquetMetaData>>,
+    footers: HashMap<ContentHash, ArrowReaderMetadata>,
     footer_bytes: usize,
 }
 
@@ -226,8 +210,8 @@ impl Memory {
         self.verified.insert(path, stamp);
     }
 
-    fn remember_footer(&mut self, blake3: ContentHash, footer: Arc<ParquetMetaData>) {
-        let bytes = footer.memory_size();
+    fn remember_footer(&mut self, blake3: ContentHash, footer: ArrowReaderMetadata) {
+        let bytes = footer.metadata().memory_size();
         if self.footer_bytes + bytes > FOOTER_BYTES_MAX {
             self.footers.clear();
             self.footer_bytes = 0;

@@ -14,7 +14,6 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
-use object_store::memory::InMemory;
 use stepwell_engine::{Error as EngineError, Result as EngineResult, Store};
 
 use crate::bounded;
@@ -26,7 +25,6 @@ use crate::parameters::{self, Parameter};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
 use crate::runtime::{cores, initialise_process, runtime};
-use crate::segment_scan::SEGMENTS_URL;
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
 use crate::suggest::nearest;
@@ -303,7 +301,9 @@ impl Query {
             .with_create_default_catalog_and_schema(false)
             .with_target_partitions(self.options.parallelism.max(1))
             .with_batch_size(BATCH_ROWS)
-            .with_collect_statistics(true);
+            .with_collect_statistics(true)
+            // A scan has as many streams as its rows are worth; to deal out the batches of one stream costs more than it gains.
+            .with_round_robin_repartition(false);
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".to_owned());
         options.sql_parser.collect_spans = true;
@@ -312,9 +312,8 @@ impl Query {
             .with_memory_pool(Arc::new(FairSpillPool::new(self.options.memory_limit_bytes)))
             .with_disk_manager_builder(disk)
             .build_arc()?;
-        // Nothing a query says reaches the file system: the only store it can name is empty.
+        // Nothing a query says reaches the file system: there is no store that it could name.
         environment.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
-        environment.register_object_store(ObjectStoreUrl::parse(SEGMENTS_URL)?.as_ref(), Arc::new(InMemory::new()));
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(environment)

@@ -8,7 +8,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::Result;
 
 use crate::integrity::Guard;
-use crate::metrics_table::MetricsTable;
+use crate::metrics::MetricsTable;
 use crate::source::SnapshotSource;
 use crate::system_tables;
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Fields, Int32Type, TimeUnit};
 use arrow::error::ArrowError;
 use stepwell_engine::ParamValue;
 
-use crate::facts::text_type;
+use crate::metrics::facts::text_type;
 
 /// Text that repeats, such as a run id: a dictionary, as in `metrics`, so that the two join without a cast.
 pub(crate) fn key_field(name: &str) -> Field {

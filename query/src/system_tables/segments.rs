@@ -20,7 +20,7 @@ use arrow::datatypes::Field;
 
 use super::RowsError;
 use super::columns::*;
-use crate::facts::Facts;
+use crate::metrics::facts::Facts;
 use crate::source::SnapshotSource;
 
 pub(super) fn fields() -> Vec<Field> {

@@ -30,7 +30,7 @@ use stepwell_engine::RunId;
 use super::Store;
 use super::arguments::Arguments;
 use super::wide::facts;
-use crate::facts::{Facts, metrics_schema};
+use crate::metrics::facts::{Facts, metrics_schema};
 use crate::system_tables::columns::{int_field, ints, key_field, keys, small_field, smalls};
 
 /// Columns that tell one value of a curve from another. The last three follow from the run; filters on them then reach

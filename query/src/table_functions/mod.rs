@@ -25,7 +25,7 @@ use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::LogicalPlanBuilder;
 
 use crate::integrity::Guard;
-use crate::metrics_table::MetricsTable;
+use crate::metrics::MetricsTable;
 use crate::source::SnapshotSource;
 use arguments::Arguments;
 

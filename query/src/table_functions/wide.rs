@@ -29,7 +29,7 @@ use datafusion::prelude::{col, lit};
 
 use super::Store;
 use super::arguments::Arguments;
-use crate::facts::Facts;
+use crate::metrics::facts::Facts;
 use crate::source::SnapshotSource;
 
 /// Most columns: each is an aggregate, and planning takes time for each.

@@ -109,7 +109,7 @@ fn pages_and_row_groups_are_left_out() {
     let session = fixture.session(Placement::Committed);
     let sql = "EXPLAIN ANALYZE SELECT sum(value) FROM metrics WHERE metric = 'x' AND step BETWEEN 900 AND 905";
     let plan = ask(&session, sql).join("\n");
-    assert!(plan.contains("row_groups_pruned_statistics=5 total → 1 matched"), "{plan}");
-    assert!(plan.contains("page_index_rows_pruned=400 total → 50 matched"), "{plan}");
-    assert!(plan.contains("bytes_hashed="), "{plan}");
+    for counted in ["row_groups_read=1", "row_groups_skipped=4", "pages_read=1", "pages_skipped=39", "bytes_hashed="] {
+        assert!(plan.contains(counted), "{counted} {plan}");
+    }
 }

@@ -71,7 +71,7 @@ fn a_filter_on_the_group_still_leaves_files_out() {
     let groups = groups();
     let sql = format!("EXPLAIN SELECT p FROM {LIST} WHERE metric = 'g001'");
     let plan = ask(&groups.session(Placement::Live, 1), &sql).join("\n");
-    assert!(plan.contains("partial_filters=[metrics.metric = "), "{plan}");
+    assert!(plan.contains("full_filters=[metrics.metric = "), "{plan}");
     assert!(!plan.contains("end of GROUP BY"), "{plan}");
 }
 

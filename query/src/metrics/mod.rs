@@ -16,28 +16,35 @@
 //! Rows have no order; ask for one with ORDER BY. In comparisons -0.0 equals 0.0, and a NaN is above infinity (below
 //! minus infinity with the sign bit set) and equals only a NaN of the same bits: `isnan(value)` finds every NaN.
 //!
-//! `scan` does no I/O: it picks the segments and live batches that can hold rows of the answer and describes how to
+//! `scan` does no I/O: it picks the rows of segments and live batches that can be in the answer and describes how to
 //! read them. A segment is verified and opened in the stream.
+
+mod exec;
+pub(crate) mod facts;
+mod filters;
+mod order;
+mod parts;
+mod pruning;
+mod segment;
+mod stream;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::union::UnionExec;
 
-use crate::facts::{Facts, Runs, metrics_schema};
 use crate::integrity::Guard;
-use crate::live_scan::live_scan;
-use crate::metrics_exec::{MetricsScanExec, Picked};
-use crate::pruning::Pruner;
-use crate::pushdown::classify;
-use crate::segment_scan::SegmentScan;
 use crate::source::SnapshotSource;
+use exec::{MetricsScanExec, Scan, projected};
+use facts::{Facts, RUN_COLUMNS, Runs, metrics_schema};
+use filters::classify;
+use parts::{Origin, Part};
+use pruning::Pruner;
 
 /// Provider of `metrics` for one query.
 pub(crate) struct MetricsTable {
@@ -79,48 +86,37 @@ impl TableProvider for MetricsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let runs = Runs::new(self.snapshot.runs());
-        let pruner = Pruner::try_new(session, &self.schema, filters)?;
-        let segments = self.snapshot.segments();
-        let segment_facts: Vec<Facts<'_>> = segments.iter().map(Facts::of_segment).collect();
-        let keep = pruner.keep(&segment_facts, &runs)?;
-        let segments_kept: Vec<_> =
-            segments.iter().zip(keep).filter_map(|(segment, keep)| keep.then_some(segment)).collect();
+        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let of_use = filters.iter().filter(|filter| classify(filter) != TableProviderFilterPushDown::Unsupported);
+        let filters = of_use.map(|filter| session.create_physical_expr(filter.clone(), &schema));
+        let pruner = Pruner::new(filters.collect::<Result<Vec<_>>>()?, &self.schema);
+        let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
 
-        let live = self.snapshot.live();
-        let live_facts: Vec<Facts<'_>> = live.iter().map(Facts::of_live).collect();
-        let keep = pruner.keep(&live_facts, &runs)?;
-        let live_kept: Vec<_> = live.iter().zip(keep).filter_map(|(live, keep)| keep.then_some(live)).collect();
-
-        let picked = Picked { segments: (segments_kept.len(), segments.len()), live: (live_kept.len(), live.len()) };
-        let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(2);
-        if !segments_kept.is_empty() {
-            let scan = SegmentScan {
-                root: self.snapshot.root(),
-                runs: &runs,
-                projection,
-                limit,
-                partitions: session.config().target_partitions(),
-                guard: &self.guard,
-            };
-            inputs.push(scan.plan(&segments_kept)?);
+        let snapshot = self.snapshot.as_ref();
+        let (segments, live) = (snapshot.segments(), snapshot.live());
+        let of_segments = segments.iter().map(Facts::of_segment);
+        let facts: Vec<Facts<'_>> = of_segments.chain(live.iter().map(Facts::of_live)).collect();
+        let runs = Runs::new(snapshot.runs());
+        let first_of_run = self.schema.fields().len() - RUN_COLUMNS.len();
+        let names_run = columns.iter().any(|column| *column >= first_of_run);
+        let mut parts = Vec::new();
+        for (place, picks) in pruner.pick(&facts, &runs)?.into_iter().enumerate().filter(|(_, picks)| !picks.is_empty())
+        {
+            let origin = place.checked_sub(segments.len()).map_or(Origin::Segment(place), Origin::Live);
+            let run = names_run.then(|| runs.place(facts[place].run_id)).flatten();
+            parts.push(Part { origin, run, picks });
         }
-        if !live_kept.is_empty() {
-            inputs.push(live_scan(&live_kept, &runs, &self.schema, projection, session.config().batch_size())?);
-        }
-        let input = match inputs.len() {
-            0 => Arc::new(EmptyExec::new(projected(&self.schema, projection)?)),
-            1 => inputs.swap_remove(0),
-            _ => UnionExec::try_new(inputs)?,
+        let rows_of_all = segments.iter().map(|segment| usize::try_from(segment.rows).unwrap_or(usize::MAX));
+        let rows_of_all =
+            rows_of_all.chain(live.iter().map(|rows| rows.batch.num_rows())).fold(0, usize::saturating_add);
+        let scan = Scan {
+            snapshot: Arc::clone(&self.snapshot),
+            guard: Arc::clone(&self.guard),
+            pruner,
+            schema: projected(&columns)?,
+            columns,
+            rows_of_all,
         };
-        Ok(Arc::new(MetricsScanExec::new(input, picked)))
+        Ok(Arc::new(MetricsScanExec::try_new(scan, parts, session.config().target_partitions(), limit)?))
     }
-}
-
-/// The columns of `schema` that are asked for.
-pub(crate) fn projected(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {
-    Ok(match projection {
-        Some(columns) => Arc::new(schema.project(columns)?),
-        None => Arc::clone(schema),
-    })
 }

@@ -2,20 +2,20 @@
 
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 
-use crate::facts::CONSTANT_COLUMNS;
+use super::facts::{CONSTANT_COLUMNS, METRIC};
 
 /// How far a filter can be answered before rows are read.
 ///
-/// - Exact: it names only columns that are constant in a segment, or none at all, so that a segment fits as a whole or
-///   not at all. (A constant NULL, as in `x NOT IN ('a', NULL)`, fits none.)
-/// - Inexact: it leaves out segments, row groups and pages; the rows are still filtered one by one.
+/// - Exact: it names only the metric and columns that are constant in a segment, or none at all, so that the rows of a
+///   metric in a segment fit as a whole or not at all. (A constant NULL, as in `x NOT IN ('a', NULL)`, fits none.)
+/// - Inexact: it leaves out segments, metrics and pages; the rows are still filtered one by one.
 /// - Unsupported: its value differs from call to call, or is not known before the query runs.
 pub(crate) fn classify(filter: &Expr) -> TableProviderFilterPushDown {
     if filter.is_volatile() || depends_on_query(filter) {
         return TableProviderFilterPushDown::Unsupported;
     }
-    let columns = filter.column_refs();
-    if columns.iter().all(|column| CONSTANT_COLUMNS.contains(&column.name.as_str())) {
+    let is_known = |column: &str| column == METRIC || CONSTANT_COLUMNS.contains(&column);
+    if filter.column_refs().iter().all(|column| is_known(&column.name)) {
         TableProviderFilterPushDown::Exact
     } else {
         TableProviderFilterPushDown::Inexact
@@ -49,12 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_filters_on_constant_columns_are_exact() {
+    fn only_filters_on_constant_columns_and_the_metric_are_exact() {
         use TableProviderFilterPushDown::{Exact, Inexact, Unsupported};
         assert_eq!(classify(&col("run_id").eq(lit("a")).or(col("rank").gt(lit(3)))), Exact);
         assert_eq!(classify(&col("run_name").like(lit("%x"))), Exact);
         assert_eq!(classify(&col("run_id").eq(lit("a")).or(col("step").gt(lit(3)))), Inexact);
-        assert_eq!(classify(&col("metric").eq(lit("loss"))), Inexact);
+        assert_eq!(classify(&col("metric").eq(lit("loss")).or(col("stage").eq(lit("eval")))), Exact);
+        assert_eq!(classify(&col("metric").eq(lit("loss")).or(col("value").gt(lit(0)))), Inexact);
         assert_eq!(classify(&random().gt(lit(0.5))), Unsupported);
         assert_eq!(classify(&lit(true)), Exact);
     }

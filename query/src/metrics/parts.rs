@@ -1,0 +1,179 @@
+//! What a scan of `metrics` reads: ranges of rows of segments and live batches.
+//!
+//! Both are sorted by (metric, step, sequence number), and statistics count the records of each metric. So the rows of a
+//! metric are known before a file is opened.
+
+use std::ops::Range;
+
+use stepwell_engine::RunInfo;
+
+use super::facts::Facts;
+use crate::source::SnapshotSource;
+
+/// Rows that a scan is shared out by: fewer are not worth another stream.
+const STREAM_ROWS_MIN: usize = 32_768;
+/// What opening a part costs, in rows.
+const OPENING_ROWS: usize = 4096;
+
+/// A segment or a batch of live rows, by its position in a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    Segment(usize),
+    Live(usize),
+}
+
+impl Origin {
+    pub(crate) fn facts(self, snapshot: &dyn SnapshotSource) -> Facts<'_> {
+        match self {
+            Self::Segment(place) => Facts::of_segment(&snapshot.segments()[place]),
+            Self::Live(place) => Facts::of_live(&snapshot.live()[place]),
+        }
+    }
+}
+
+/// Rows of one metric: they adjoin, sorted by (step, sequence number).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MetricRows {
+    /// Position of the metric among those of its origin.
+    pub(crate) metric: usize,
+    /// Rows of the file or batch.
+    pub(crate) rows: Range<usize>,
+}
+
+/// Rows of one segment or live batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) origin: Origin,
+    /// Position of the run in the snapshot, where columns of the run are asked for and it is known.
+    pub(crate) run: Option<usize>,
+    /// In the order of the file, none empty.
+    pub(crate) picks: Vec<MetricRows>,
+}
+
+impl Part {
+    pub(crate) fn rows(&self) -> usize {
+        self.picks.iter().map(|pick| pick.rows.len()).sum()
+    }
+
+    fn weight(&self) -> usize {
+        self.rows() + OPENING_ROWS
+    }
+
+    /// Takes the first `rows` rows off.
+    fn split_off_front(&mut self, mut rows: usize) -> Self {
+        let mut picks = Vec::new();
+        while rows > 0 && !self.picks.is_empty() {
+            let pick = &mut self.picks[0];
+            if pick.rows.len() <= rows {
+                rows -= pick.rows.len();
+                picks.push(self.picks.remove(0));
+            } else {
+                let middle = pick.rows.start + rows;
+                picks.push(MetricRows { metric: pick.metric, rows: pick.rows.start..middle });
+                pick.rows.start = middle;
+                rows = 0;
+            }
+        }
+        Self { origin: self.origin, run: self.run, picks }
+    }
+
+    /// Its rows as few ranges: those of adjoining metrics are one.
+    pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for pick in &self.picks {
+            match ranges.last_mut() {
+                Some(last) if last.end == pick.rows.start => last.end = pick.rows.end,
+                _ => ranges.push(pick.rows.clone()),
+            }
+        }
+        ranges
+    }
+}
+
+/// The run of a part, for its columns.
+pub(crate) fn run_of<'a>(part: &Part, snapshot: &'a dyn SnapshotSource) -> Option<&'a RunInfo> {
+    part.run.map(|place| &snapshot.runs()[place])
+}
+
+/// Shares `parts` out among at most `streams` streams, in their order.
+pub(crate) fn share_out(parts: Vec<Part>, streams: usize) -> Vec<Vec<Part>> {
+    let total: usize = parts.iter().map(Part::weight).sum();
+    let streams = (total / STREAM_ROWS_MIN).clamp(1, streams.max(1));
+    let share = total.div_ceil(streams);
+    let mut shares: Vec<Vec<Part>> = vec![Vec::new()];
+    let mut room = share;
+    for mut part in parts {
+        while part.weight() > room && shares.len() < streams {
+            // A stump of less than what opening costs is not worth a second opening.
+            let head = room.saturating_sub(OPENING_ROWS);
+            if head > OPENING_ROWS && part.rows() > head + OPENING_ROWS {
+                let head = part.split_off_front(head);
+                shares.last_mut().into_iter().for_each(|last| last.push(head.clone()));
+            } else if part.weight() <= room + OPENING_ROWS {
+                break;
+            }
+            shares.push(Vec::new());
+            room = share;
+        }
+        room = room.saturating_sub(part.weight());
+        shares.last_mut().into_iter().for_each(|last| last.push(part.clone()));
+    }
+    shares.retain(|parts| !parts.is_empty());
+    if shares.is_empty() {
+        shares.push(Vec::new());
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(place: usize, picks: &[Range<usize>]) -> Part {
+        let picks = picks.iter().enumerate().map(|(metric, rows)| MetricRows { metric, rows: rows.clone() }).collect();
+        Part { origin: Origin::Segment(place), run: None, picks }
+    }
+
+    #[test]
+    fn adjoining_metrics_are_read_as_one_range() {
+        assert_eq!(part(0, &[0..5, 5..7, 9..10]).ranges(), [0..7, 9..10]);
+    }
+
+    #[test]
+    fn every_row_is_in_one_share_in_order() {
+        for streams in 1..9 {
+            for sizes in [vec![10], vec![1_000_000], vec![100; 900], vec![700_000, 5, 80_000, 3, 3], vec![]] {
+                let parts: Vec<Part> = sizes
+                    .iter()
+                    .enumerate()
+                    .map(|(place, rows)| part(place, &[0..rows / 2, rows / 2..*rows]))
+                    .collect();
+                let shares = share_out(parts, streams);
+                assert!(shares.len() <= streams && !shares.is_empty(), "{streams} {sizes:?}");
+                let read = |part: &Part| part.picks.iter().flat_map(|pick| pick.rows.clone()).collect::<Vec<_>>();
+                let mut rows: Vec<Vec<usize>> = vec![Vec::new(); sizes.len()];
+                let mut last = Origin::Segment(0);
+                for part in shares.iter().flatten() {
+                    assert!(part.origin >= last);
+                    last = part.origin;
+                    let Origin::Segment(place) = part.origin else { panic!("a segment") };
+                    rows[place].extend(read(part));
+                }
+                for (rows, size) in rows.iter().zip(&sizes) {
+                    assert_eq!(*rows, (0..*size).collect::<Vec<_>>(), "{streams} {sizes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_scan_is_shared_evenly_and_a_small_one_is_not_shared() {
+        let shares = share_out(vec![part(0, &[0..10_000_000])], 4);
+        assert_eq!(shares.len(), 4);
+        for share in &shares {
+            let rows: usize = share.iter().map(Part::rows).sum();
+            assert!((2_400_000..2_600_000).contains(&rows), "{rows}");
+        }
+        assert_eq!(share_out(vec![part(0, &[0..2000])], 4).len(), 1);
+    }
+}
