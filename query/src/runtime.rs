@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use datafusion::execution::context::SessionContext;
 use stepwell_engine::without_forks;
@@ -114,9 +114,10 @@ fn start_threads() -> std::io::Result<Runtime> {
         .build()
 }
 
-/// Processors this process may use.
+/// Processors this process could use when it was first asked: to ask means to read files of the system.
 pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 
 use super::ids::ID_BITS;
-use super::reader::LastCommitted;
+use super::reader::{IdleReader, LastCommitted};
+use super::refresh::Scanned;
 use crate::error::{Error, Result};
 use crate::fork::{ProcessMark, without_forks};
 use crate::ids::new_uuid;
@@ -54,6 +55,10 @@ pub struct Catalog {
     number: u64,
     /// What the last snapshot read.
     pub(super) committed: Arc<LastCommitted>,
+    /// What the last refresh saw, when there was nothing to do.
+    pub(super) scanned: Option<Scanned>,
+    /// A connection that a snapshot had, for the next one.
+    pub(super) idle: Arc<IdleReader>,
 }
 
 /// What a catalog held at a moment, as far as one connection can tell: two that are equal held the same.
@@ -154,7 +159,15 @@ impl Catalog {
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let number = OPENED.fetch_add(1, Ordering::Relaxed);
         let connection = Arc::new(Mutex::new(connection));
-        Self { connection, place, id_bits: ID_BITS, number, committed: Arc::default() }
+        Self {
+            connection,
+            place,
+            id_bits: ID_BITS,
+            number,
+            committed: Arc::default(),
+            scanned: None,
+            idle: Arc::default(),
+        }
     }
 
     /// What the catalog holds now.
@@ -163,7 +176,7 @@ impl Catalog {
     /// [`Error::Catalog`], [`Error::Damaged`].
     pub(super) fn version(&self) -> Result<CatalogVersion> {
         let read = |connection: &Connection| {
-            let data_version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+            let data_version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
             Ok(CatalogVersion { connection: self.number, own_changes: connection.total_changes(), data_version })
         };
         self.with(read).map_err(failed("read", self.place.path()))
@@ -171,8 +184,13 @@ impl Catalog {
 
     /// Opens the file again when it was deleted or replaced since.
     pub(super) fn reopen_if_replaced(&mut self, layout: &Layout) -> Result<()> {
-        if matches!(self.place, Place::File { .. }) && self.was_replaced() {
-            *self = Self { id_bits: self.id_bits, ..Self::open(layout)? };
+        let open = match self.place {
+            Place::File { .. } => Self::open,
+            Place::ReadOnlyFile { .. } => Self::open_read_only,
+            Place::Memory => return Ok(()),
+        };
+        if self.was_replaced() {
+            *self = Self { id_bits: self.id_bits, ..open(layout)? };
         }
         Ok(())
     }

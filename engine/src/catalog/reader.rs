@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::types::Type as SqlType;
 use rusqlite::{Connection, Row};
 
-use super::connection::{Catalog, CatalogVersion, Place, failed, open_read_only_file};
+use super::connection::{Catalog, CatalogVersion, Place, failed, is_inherited, open_read_only_file};
 use super::mlmd::{direction, typed_value};
 use crate::error::Result;
 use crate::events::{
@@ -22,6 +22,8 @@ use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, RunInfo, RunState, Seg
 #[derive(Debug)]
 pub struct CatalogSnapshot {
     connection: Arc<Mutex<Connection>>,
+    /// Where the connection goes afterwards, when it is one to the file.
+    idle: Option<Arc<IdleReader>>,
     place: Place,
     layout: Layout,
     /// Of what is read, when that is known.
@@ -38,6 +40,9 @@ pub(crate) struct Committed {
 
 /// What the last snapshot of a catalog read: most questions come while nothing changes.
 pub(super) type LastCommitted = Mutex<Option<(CatalogVersion, Committed)>>;
+
+/// A connection that only reads and that no snapshot has now.
+pub(super) type IdleReader = Mutex<Option<Arc<Mutex<Connection>>>>;
 
 /// One commit of a metrics name.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,23 +77,43 @@ impl Catalog {
     /// [`crate::Error::Catalog`], [`crate::Error::Damaged`].
     pub fn snapshot(&self, layout: &Layout) -> Result<CatalogSnapshot> {
         let before = self.version()?;
-        let connection = match &self.place {
-            Place::Memory => Arc::clone(&self.connection),
+        let (connection, idle) = match &self.place {
+            Place::Memory => (Arc::clone(&self.connection), None),
             Place::File { path } | Place::ReadOnlyFile { path } => {
+                let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let last = if is_inherited() { None } else { idle() };
                 let open = || {
-                    let connection = open_read_only_file(path)?;
+                    let shared = match last {
+                        Some(connection) => connection,
+                        None => Arc::new(Mutex::new(open_read_only_file(path)?)),
+                    };
+                    let connection = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     // A read transaction begins with its first read.
-                    connection.execute_batch("BEGIN")?;
-                    connection.query_row("SELECT value FROM stepwell_meta", [], |_| Ok(()))?;
-                    Ok(connection)
+                    connection.prepare_cached("BEGIN")?.execute([])?;
+                    connection.prepare_cached("SELECT value FROM stepwell_meta")?.query_row([], |_| Ok(()))?;
+                    drop(connection);
+                    Ok(shared)
                 };
-                Arc::new(Mutex::new(open().map_err(failed("read", path))?))
+                (open().map_err(failed("read", path))?, Some(Arc::clone(&self.idle)))
             }
         };
         // Another process may have changed the catalog in between: which of the two is read is not known then.
         let version = Some(before).filter(|before| self.version().is_ok_and(|after| after == *before));
         let (place, committed) = (self.place.clone(), Arc::clone(&self.committed));
-        Ok(CatalogSnapshot { connection, place, layout: layout.clone(), version, committed })
+        Ok(CatalogSnapshot { connection, idle, place, layout: layout.clone(), version, committed })
+    }
+}
+
+/// Hands the connection on: to open a file and read its schema takes longer than most questions.
+impl Drop for CatalogSnapshot {
+    fn drop(&mut self) {
+        let Some(idle) = self.idle.as_ref().filter(|_| !is_inherited()) else { return };
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = connection.prepare_cached("ROLLBACK").and_then(|mut rollback| rollback.execute([]));
+        drop(connection);
+        if ended.is_ok() {
+            idle.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::clone(&self.connection));
+        }
     }
 }
 
@@ -404,7 +429,7 @@ impl CatalogSnapshot {
     fn rows<T>(&self, sql: &str, mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         connection
-            .prepare(sql)
+            .prepare_cached(sql)
             .and_then(|mut select| select.query_map([], |row| read(row))?.collect())
             .map_err(failed("read", self.place.path()))
     }

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 
 use super::apply::{Applier, Failure, Outcome};
 use super::connection::{
-    BUSY_TIMEOUT, Catalog, belongs_to_another, configure, create_temp, failed, is_inherited, lock_folder, place_file,
-    remove_database, sync_file, tables,
+    BUSY_TIMEOUT, Catalog, CatalogVersion, belongs_to_another, configure, create_temp, failed, is_inherited,
+    lock_folder, place_file, remove_database, sync_file, tables,
 };
 use super::digest::{LogPosition, RunDigest, clamp, digest};
 use super::ids::{ID_BITS, Ids, SALT_MAX, SEQUENCE_START};
@@ -148,9 +148,14 @@ impl Catalog {
     pub fn refresh(&mut self, layout: &Layout) -> Result<RefreshReport> {
         self.reopen_if_replaced(layout)?;
         let path = self.place.path().to_owned();
-        let found = self.with(|connection| scan(connection, layout)).map_err(|error| error.at("read", &path))?;
+        let version = self.version()?;
+        let known = self.scanned.take().filter(|scanned| scanned.version == version).map(|scanned| scanned.runs);
+        let (found, mut known) =
+            self.with(|connection| scan(connection, layout, known)).map_err(|error| error.at("read", &path))?;
         let changes_rows = !found.changed.is_empty() || !found.removed.is_empty();
         if !changes_rows && (found.settled.is_empty() || !self.place.is_writable()) {
+            known.extend(found.settled.into_iter().map(|(run, folder_time)| (run, (folder_time, true))));
+            self.scanned = Some(Scanned { version, runs: known });
             return Ok(RefreshReport::default());
         }
         if !self.place.is_writable() {
@@ -235,16 +240,34 @@ fn rebuild_beside(layout: &Layout) -> Result<RefreshReport> {
     build().inspect_err(|_| remove_database(&temp))
 }
 
-/// Looks for runs whose logs are not as the catalog knows them.
-fn scan(connection: &Connection, layout: &Layout) -> Result<Scan, RefreshError> {
-    let mut unseen: HashMap<RunId, (i64, bool)> = connection
+/// What the catalog knows of each run: when its folder had changed last, and whether all its writers have ended.
+type KnownRuns = HashMap<RunId, (i64, bool)>;
+
+/// What a scan knew of the runs, for the next one: most come while nothing changes. Of a catalog that cannot be written, this is
+/// where folder times are kept.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    version: CatalogVersion,
+    runs: KnownRuns,
+}
+
+fn known_runs(connection: &Connection) -> rusqlite::Result<KnownRuns> {
+    connection
         .prepare_cached("SELECT run_id, folder_time, closed FROM stepwell_scan")?
         .query_map([], |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?))))?
         .filter_map(|row| row.map(|(run, state)| run.parse().ok().map(|run| (run, state))).transpose())
-        .collect::<Result<_, _>>()?;
+        .collect()
+}
+
+/// Looks for runs whose logs are not as the catalog knows them. Returns what it knows of them, too.
+fn scan(connection: &Connection, layout: &Layout, known: Option<KnownRuns>) -> Result<(Scan, KnownRuns), RefreshError> {
+    let known_runs = known.map_or_else(|| known_runs(connection), Ok)?;
     let mut found = Scan::default();
-    for (run_id, folder_time) in list_runs(layout)? {
-        let cached = unseen.remove(&run_id);
+    let mut seen = 0;
+    let listed = list_runs(layout)?;
+    for &(run_id, folder_time) in &listed {
+        let cached = known_runs.get(&run_id).copied();
+        seen += usize::from(cached.is_some());
         // New logs change the folder, and nothing is added to the logs of a closed run.
         if folder_time != 0 && cached == Some((folder_time, true)) {
             continue;
@@ -259,8 +282,11 @@ fn scan(connection: &Connection, layout: &Layout) -> Result<Scan, RefreshError> 
             found.settled.push((run_id, folder_time));
         }
     }
-    found.removed.extend(unseen.into_keys());
-    Ok(found)
+    if seen < known_runs.len() {
+        let is_listed = |run: &RunId| listed.binary_search_by_key(run, |(listed, _)| *listed).is_ok();
+        found.removed.extend(known_runs.keys().filter(|run| !is_listed(run)));
+    }
+    Ok((found, known_runs))
 }
 
 /// The runs of a store and when their folders changed, see [`folder_time`]; sorted.
