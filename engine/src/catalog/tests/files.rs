@@ -272,3 +272,40 @@ fn a_catalog_in_a_folder_that_cannot_be_written_to_is_read() {
     allow(0o755).expect("allowed");
     assert_eq!(result.expect("opens"), expected);
 }
+
+/// A connection is handed on from snapshot to snapshot, and each still sees its own moment.
+#[test]
+fn snapshots_that_follow_one_another_see_what_is_there_when_they_begin() {
+    let store = TestStore::new();
+    store.write(&[Log::new(1, writer(0, 0), 0, "digits", "train").finish()]);
+    let mut catalog = store.refreshed();
+    let first = catalog.snapshot(&store.layout).expect("a snapshot");
+    store.write(&[Log::new(2, writer(0, 0), 10, "digits", "train").finish()]);
+    catalog.refresh(&store.layout).expect("refreshed");
+    let second = catalog.snapshot(&store.layout).expect("a snapshot");
+    let runs = |snapshot: &CatalogSnapshot| snapshot.runs().expect("runs").len();
+    assert_eq!((runs(&first), runs(&second)), (1, 2));
+    drop(first);
+    store.write(&[Log::new(3, writer(0, 0), 20, "digits", "train").finish()]);
+    catalog.refresh(&store.layout).expect("refreshed");
+    // It has the connection of the first one, whose transaction is over.
+    let third = catalog.snapshot(&store.layout).expect("a snapshot");
+    assert_eq!((runs(&second), runs(&third)), (2, 3));
+}
+
+/// A reader cannot write down when it saw a folder; it remembers, and still notices what comes after.
+#[test]
+fn a_reader_that_saw_nothing_new_notices_what_comes_after() {
+    let store = TestStore::new();
+    store.write(&[Log::new(1, writer(0, 0), 0, "digits", "train").finish()]);
+    drop(store.refreshed());
+    store.let_folders_settle();
+    let mut reader = Catalog::open_read_only(&store.layout).expect("a reader");
+    for _ in 0..3 {
+        assert_eq!(reader.refresh(&store.layout).expect("refreshed"), RefreshReport::default());
+    }
+    store.write(&[Log::new(1, writer(0, 1), 30, "digits", "train")]);
+    assert_eq!(reader.refresh(&store.layout).expect("refreshed").runs_changed, 1);
+    std::fs::remove_dir_all(store.layout.run(run_id(1))).expect("removed");
+    assert_eq!(reader.refresh(&store.layout).expect("refreshed").runs_removed, 1);
+}
