@@ -22,7 +22,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test mlmd-test kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: ## Train on real digits, kill a run, recover it, import 36 real runs, ask 
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/stepwell demo
 
-test: check rust-test model-test python-test mlmd-test ## Everything: formatting, lints, Rust, campaigns, Python, ml-metadata
+test: check rust-test model-test python-test recipes-test mlmd-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
 	@echo "all tests passed"
 
 check: ## Formatting, clippy, rustdoc, file lengths
@@ -82,6 +82,11 @@ $(VENV)/.wheel: $(VENV)/.tools
 
 python-test: python ## Python tests in .venv with the built wheel
 	cd python/tests && $(VENV)/bin/python -m pytest -q
+
+recipes-test: $(VENV)/.tools ## The recipes of docs/RECIPES.md: the questions of tests/sql with DuckDB and Polars
+	rm -rf $(TARGET)/recipes && mkdir -p $(TARGET)/recipes
+	STEPWELL_SLT_KEEP=$(TARGET)/recipes $(CARGO) test --locked --workspace --test slt stores_are_kept -- --ignored
+	STEPWELL_SLT_KEEP=$(TARGET)/recipes $(VENV)/bin/python -W error -m pytest -q -p no:cacheprovider tests/recipes
 
 $(VENV_MLMD)/.tools: tests/mlmd/requirements.txt | $(VENV)/.tools
 	$(PYTHON) -m venv $(VENV_MLMD)

@@ -14,6 +14,7 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 LOGS = HERE / "../../fixtures/nanogpt-speedrun.csv.gz"
+DIGIT_LOGS = HERE / "../../fixtures/digits-runs.csv.gz"
 # As in made.rs: optimiser, learning rate, half, overfits, GPU-hours, tokens, last accuracies.
 CONFIGS = [
     ("adamw", 0.01, 2.0, 8.0, 0.5, 1000.0, [0.90, 0.91, 0.92]),
@@ -36,6 +37,19 @@ def real_runs():
     return runs
 
 
+def digit_runs():
+    """{(lr, seed): {"name": name, "params": {name: text}, "loss": {step: loss}, "val": [(step, accuracy)]}}"""
+    runs = {}
+    for row in csv.DictReader(gzip.open(DIGIT_LOGS, "rt")):
+        params = {key: row[key] for key in ("lr", "seed", "epochs", "hidden")}
+        new = {"name": row["run"], "params": params, "loss": {}, "val": []}
+        run = runs.setdefault((float(row["lr"]), int(row["seed"])), new)
+        run["loss"][int(row["step"])] = float(row["loss"])
+        if row["val_accuracy"]:
+            run["val"].append((int(row["step"]), float(row["val_accuracy"])))
+    return runs
+
+
 def sweep():
     """{(optimiser, lr, seed): [one evaluation every 10 steps]}"""
     runs = {}
@@ -50,8 +64,9 @@ def sweep():
     return runs
 
 
-REAL, SWEEP = real_runs(), sweep()
+REAL, DIGITS, SWEEP = real_runs(), digit_runs(), sweep()
 RECORDS = sorted({record for record, _ in REAL})
+RATES = sorted({rate for rate, _ in DIGITS})
 
 
 def six(number):
@@ -64,6 +79,10 @@ def name(key):
 
 def of_record(record):
     return [run for (its, _), run in REAL.items() if its == record]
+
+
+def of_rate(rate):
+    return [run for (its, _), run in DIGITS.items() if its == rate]
 
 
 def of_run(wanted):
@@ -101,6 +120,8 @@ def ranks(values):
 
 
 def q01():
+    accuracy, run = min((-run["val"][-1][1], run["name"]) for run in DIGITS.values())
+    yield 0, [("digits", run, -accuracy, None), ("sweep", "lion-0.01-1", 0.95, 1000000), ("vision", "v-small", 0.9, 5000000)]
     best = lambda record: min((run["val"][-1][1], key[1]) for key, run in REAL.items() if key[0] == record)
     yield 1, [(record, best(record)[1], best(record)[0]) for record in RECORDS]
 
@@ -112,6 +133,14 @@ def q02():
     runs = ((loss, step, key[1]) for key, run in REAL.items() if key[0] == RECORDS[0] for step, loss in run["val"])
     loss, step, key = min(runs)
     yield 1, [(key, step, loss, *max(point for point in of_run(key)["train"] if point[0] <= step))]
+    best = min((-accuracy, step, run["name"], run["loss"][step]) for run in DIGITS.values() for step, accuracy in run["val"])
+    yield 2, [(best[2], best[1], six(-best[0]), best[1], six(best[3]))]
+
+
+def q04():
+    runs = [run["params"] for (_, seed), run in DIGITS.items() if seed < 2]
+    values = {key: sorted({run[key] for run in runs}) for key in sorted(runs[0])}
+    yield 2, [(key, len(which), ", ".join(which)) for key, which in values.items() if len(which) > 1]
 
 
 def q05():
@@ -121,6 +150,12 @@ def q05():
             values = [line(run["val"], step) for run in of_record(record)]
             rows.append((record, step, len(values), six(st.mean(values))))
     yield 0, rows
+    rows = []
+    for rate in RATES:
+        for step in (100, 500):
+            values = [line(run["val"], step) for run in of_rate(rate)]
+            rows.append((rate, step, len(values), six(st.mean(values))))
+    yield 3, rows
 
 
 def q06():
@@ -168,6 +203,12 @@ def q08():
     yield 0, rows
     finals = {record: [run["val"][-1][1] for run in of_record(record)] for record in RECORDS}
     yield 1, [(key, len(v), six(st.mean(v)), six(st.stdev(v)), six(iqm(v))) for key, v in finals.items()]
+    rows = []
+    for rate in RATES:
+        for step in (44, 449, 899):
+            v = [dict(run["val"])[step] for run in of_rate(rate)]
+            rows.append((rate, step, len(v), *map(six, (st.mean(v), st.stdev(v), min(v), max(v), iqm(v)))))
+    yield 2, rows
 
 
 def q09():
@@ -177,6 +218,10 @@ def q09():
         areas.setdefault(key[:2], []).append(area)
     ranking = sorted(((st.mean(values), config) for config, values in areas.items()), reverse=True)
     yield 0, [(place + 1, *config, six(area)) for place, (area, config) in enumerate(ranking)]
+    area = lambda curve: sum((b - a) * (low + high) / 2 for (a, low), (b, high) in zip(curve, curve[1:]))
+    areas = {rate: [area([point for point in run["val"] if point[0] <= 449]) for run in of_rate(rate)] for rate in RATES}
+    ranking = sorted(((st.mean(values), rate) for rate, values in areas.items()), reverse=True)
+    yield 1, [(place + 1, rate, six(area)) for place, (area, rate) in enumerate(ranking)]
 
 
 def q10():
@@ -197,6 +242,13 @@ def q10():
         minutes = round(min(millis for _, millis in there) / 60000, 3)
         rows.append((record, len(runs), float(st.mean(step for step, _ in there)), minutes, six(1 - len(there) / len(runs))))
     yield 1, rows
+    rows = []
+    for rate in RATES:
+        steps = [next((step for step, accuracy in run["val"] if accuracy >= 0.9), None) for run in of_rate(rate)]
+        there = [step for step in steps if step is not None]
+        mean = round(float(st.mean(there)), 3) if there else None
+        rows.append((rate, len(steps), min(there, default=None), mean, six(1 - len(there) / len(steps))))
+    yield 2, rows
 
 
 def q11():
@@ -223,6 +275,12 @@ def q12():
     winner = min(runs, key=lambda run: (runs[run][-1][1], run))
     place = order.index(winner) + 1
     yield 1, [(winner, place, len(order), place <= len(order) // 2)]
+    # The second epoch ends at step 89, the last of the first tenth.
+    runs = {run["name"]: dict(run["val"]) for run in DIGITS.values()}
+    order = sorted(runs, key=lambda run: (-runs[run][89], run))
+    winner = min(runs, key=lambda run: (-runs[run][899], run))
+    place = order.index(winner) + 1
+    yield 2, [(winner, place, len(order), place <= len(order) // 2)]
 
 
 def q13():
@@ -262,6 +320,11 @@ def q16():
             fitting = [accuracy for accuracy, its in zip(last, values) if its == value]
             rows.append((key, value, len(fitting), six(st.mean(fitting)), six(pearson), six(spearman)))
     yield 0, rows
+    rows, last = [], [run["val"][-1][1] for run in DIGITS.values()]
+    for key, column in (("lr", 0), ("seed", 1)):
+        values = [run[column] for run in DIGITS]
+        rows.append((key, six(st.correlation(values, last)), six(st.correlation(ranks(values), ranks(last)))))
+    yield 1, rows
 
 
 def q19():
@@ -296,7 +359,7 @@ def in_file(question):
 
 def main():
     compared, wrong = 0, 0
-    for question in (q01, q02, q05, q06, q07, q08, q09, q10, q11, q12, q13, q15, q16, q19, q22):
+    for question in (q01, q02, q04, q05, q06, q07, q08, q09, q10, q11, q12, q13, q15, q16, q19, q22):
         for index, rows in question():
             computed = [" ".join(map(shown, row)) for row in rows]
             written = in_file(question.__name__)[index]

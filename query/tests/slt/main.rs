@@ -5,6 +5,7 @@
 //! answers over live rows are written into the files, to be compared with what is known before they are kept.
 
 mod cookbook;
+mod digits;
 mod made;
 mod nanogpt;
 mod spec;
@@ -27,6 +28,8 @@ use stores::{Placement, TestStore};
 const FILTER: &str = "STEPWELL_SLT";
 /// Writes answers into the files instead of comparing them.
 const WRITE: &str = "STEPWELL_SLT_WRITE";
+/// Folder for the stores that other engines read; see [`stores_are_kept_for_other_engines`].
+const KEEP: &str = "STEPWELL_SLT_KEEP";
 
 #[test]
 fn every_question_is_answered_over_live_rows() {
@@ -46,6 +49,18 @@ fn every_question_is_answered_over_rows_of_which_half_are_committed() {
 #[test]
 fn every_question_is_answered_over_compacted_rows() {
     ask_all(Placement::Compacted);
+}
+
+/// Not a test of its own: `make recipes-test` asks other engines what the files of these stores say.
+#[test]
+#[ignore = "writes stores into the folder STEPWELL_SLT_KEEP, for the recipes of other engines"]
+fn stores_are_kept_for_other_engines() {
+    let folder = PathBuf::from(std::env::var_os(KEEP).expect("STEPWELL_SLT_KEEP names a folder"));
+    for placement in [Placement::Committed, Placement::Compacted, Placement::Split] {
+        let folder = folder.join(format!("{placement:?}").to_lowercase());
+        fs::create_dir_all(&folder).expect("a folder");
+        TestStore::keep(placement, &folder);
+    }
 }
 
 /// Asks every file, and tells file and line of each answer that is another one.

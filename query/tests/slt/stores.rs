@@ -8,7 +8,7 @@ use std::time::Duration;
 use stepwell_engine::{Access, ArtifactSpec, CompactOptions, EngineConfig, Metric, Run, RunId, RunOptions, Store};
 
 use crate::spec::{End, File, Logged, RunSpec};
-use crate::{made, nanogpt};
+use crate::{digits, made, nanogpt};
 
 /// Records of a ring; half of them have to hold the longest run, or it would become a segment by itself.
 const RING_RECORDS: u64 = 1 << 14;
@@ -30,21 +30,34 @@ pub struct TestStore {
     placement: Placement,
     /// Kept, or the runs would count as died.
     open: Vec<Run>,
-    _folder: tempfile::TempDir,
+    /// Deleted with the store, unless the folder is somebody else's.
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Every run, in the order in which they are started.
+fn every_run() -> Vec<RunSpec> {
+    [nanogpt::runs(), digits::runs(), made::runs()].concat()
 }
 
 impl TestStore {
     pub fn new(placement: Placement) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut store = Self::write(placement, folder.path());
+        store._folder = Some(folder);
+        store
+    }
+
+    /// Writes the store into the folder `store` of `folder`, and leaves it there.
+    fn write(placement: Placement, folder: &Path) -> Self {
         let mut config = EngineConfig::default();
         config.ring_records = RING_RECORDS;
         config.definition_bytes = 1 << 14;
         // Nothing becomes a segment because of its age while the questions are asked.
         config.segment_age = Duration::from_secs(86_400);
-        let store = Store::open_with(folder.path().join("store"), Access::Create, config).expect("a store");
+        let store = Store::open_with(folder.join("store"), Access::Create, config).expect("a store");
         let mut open = Vec::new();
-        for spec in nanogpt::runs().iter().chain(&made::runs()) {
-            open.extend(write(&store, spec, placement, folder.path()));
+        for spec in &every_run() {
+            open.extend(write(&store, spec, placement, folder));
         }
         if placement == Placement::Compacted {
             let mut options = CompactOptions::default();
@@ -52,7 +65,20 @@ impl TestStore {
             let report = store.compact(&options, &mut |_, _| ()).expect("compacted");
             assert!(report.failures.is_empty() && !report.compacted.is_empty(), "{report:?}");
         }
-        Self { store, placement, open, _folder: folder }
+        Self { store, placement, open, _folder: None }
+    }
+
+    /// Leaves a store with every run in the folder `store` of `folder`, as its processes leave it when they end: killed, where rows
+    /// are live, and else finished, after which the store was opened for writing once more, so that the run that died is known to have.
+    pub fn keep(placement: Placement, folder: &Path) {
+        let mut kept = Self::write(placement, folder);
+        kept.check_placement();
+        if matches!(placement, Placement::Live | Placement::Split) {
+            kept.open.clear();
+            return;
+        }
+        drop(kept);
+        Store::open_with(folder.join("store"), Access::Write, EngineConfig::default()).expect("recovered");
     }
 
     /// Checks that rows lie where the placement says.
@@ -60,11 +86,8 @@ impl TestStore {
         let snapshot = self.store.snapshot().expect("a snapshot");
         let committed: u64 = snapshot.segments().iter().map(|segment| segment.rows).sum();
         let live: u64 = snapshot.live().iter().map(|live| live.batch.num_rows() as u64).sum();
-        let records = |runs: Vec<RunSpec>| -> usize {
-            runs.iter().flat_map(|run| &run.writers).map(|writer| writer.records.len()).sum()
-        };
-        let all = (records(nanogpt::runs()) + records(made::runs())) as u64;
-        assert_eq!(committed + live, all, "every record is there once");
+        let all: usize = every_run().iter().flat_map(|run| &run.writers).map(|writer| writer.records.len()).sum();
+        assert_eq!(committed + live, all as u64, "every record is there once");
         match self.placement {
             Placement::Live => assert_eq!(committed, 0),
             Placement::Committed => assert_eq!(live, 0),
