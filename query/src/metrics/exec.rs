@@ -1,7 +1,7 @@
 //! The operator that scans `metrics`: the leaf of a plan, over the parts that planning picked.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
@@ -45,6 +45,8 @@ pub(crate) struct Scan {
     pub(crate) schema: SchemaRef,
     /// Rows that there are in the snapshot.
     pub(crate) rows_of_all: usize,
+    /// Whether all files that are scanned were compared with their hashes, once that is asked for.
+    pub(crate) is_verified: OnceLock<bool>,
 }
 
 /// Scans `metrics`.
@@ -103,11 +105,12 @@ impl MetricsScanExec {
     /// Whether the files that hold the answer to a count were read by this process: no answer is given from files that never were.
     fn is_verified(&self) -> bool {
         let snapshot = &self.scan.snapshot;
-        self.scan.guard.policy == DamagedPolicy::Refuse
-            && self.parts.iter().flatten().all(|part| match part.origin {
-                Origin::Segment(place) => SegmentFile::new(&snapshot.segments()[place]).is_verified(),
-                Origin::Live(_) => true,
-            })
+        let is_part_verified = |part: &Part| match part.origin {
+            Origin::Segment(place) => SegmentFile::new(&snapshot.segments()[place]).is_verified(),
+            Origin::Live(_) => true,
+        };
+        let are_parts_verified = || self.parts.iter().flatten().all(is_part_verified);
+        self.scan.guard.policy == DamagedPolicy::Refuse && *self.scan.is_verified.get_or_init(are_parts_verified)
     }
 }
 

@@ -28,7 +28,7 @@ mod pruning;
 mod segment;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -116,6 +116,7 @@ impl TableProvider for MetricsTable {
             schema: projected(&columns)?,
             columns,
             rows_of_all,
+            is_verified: OnceLock::new(),
         };
         Ok(Arc::new(MetricsScanExec::try_new(scan, parts, session.config().target_partitions(), limit)?))
     }

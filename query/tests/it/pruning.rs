@@ -3,8 +3,9 @@
 use std::fs;
 
 use stepwell_engine::{ParamValue, WriterId};
+use stepwell_query::{QueryOptions, Session};
 
-use crate::support::{Fixture, Placement, ask, picked};
+use crate::support::{Fixture, PLACEMENTS, Placement, ask, picked};
 
 /// Ten runs of two stages; each has a segment for `loss` (steps 0 to 99) and one for `late` (steps 1000 to 1099).
 fn fixture() -> Fixture {
@@ -112,4 +113,73 @@ fn pages_and_row_groups_are_left_out() {
     for counted in ["row_groups_read=1", "row_groups_skipped=4", "pages_read=1", "pages_skipped=39", "bytes_hashed="] {
         assert!(plan.contains(counted), "{counted} {plan}");
     }
+}
+
+fn plan_of(session: &Session, sql: &str) -> String {
+    ask(session, &format!("EXPLAIN {sql}")).join("\n")
+}
+
+#[test]
+fn rows_that_come_in_order_are_not_sorted() {
+    let mut fixture = Fixture::new();
+    for index in 0..3 {
+        let run = fixture.run("p", "s", None, &[("index", ParamValue::Int(index))]);
+        for metric in ["accuracy", "loss"] {
+            fixture.log(run, "m", metric, &(0..300).map(|step| f64::from(step * 7 % 100)).collect::<Vec<_>>());
+        }
+    }
+    let run = fixture.runs[1].run_id;
+    let curve = format!("SELECT step, value FROM metrics WHERE run_id = '{run}' AND metric = 'loss' ORDER BY step");
+    let windows = "SELECT run_id, step, sum(value) OVER (PARTITION BY run_id ORDER BY step) AS s FROM metrics
+        WHERE metric = 'loss'";
+    for placement in PLACEMENTS {
+        let session = fixture.session(placement);
+        // Of a split run, the second segment begins with an earlier metric than the first one ends with.
+        let plan = plan_of(&session, &curve);
+        assert!(!plan.contains("SortExec"), "{placement:?} {plan}");
+        assert!(plan.contains("rows=300 of 1800"), "{placement:?} {plan}");
+        let steps: Vec<String> = ask(&session, &curve);
+        assert!(steps.iter().enumerate().all(|(step, line)| line.starts_with(&format!("{step}|"))), "{steps:?}");
+        let plan = plan_of(&session, windows);
+        assert!(!plan.contains("SortExec"), "{placement:?} {plan}");
+        let sums = ask(&session, &format!("SELECT run_id, max(s) FROM ({windows}) GROUP BY run_id"));
+        assert!(sums.len() == 3 && sums.iter().all(|line| line.ends_with("|14850.0")), "{placement:?} {sums:?}");
+    }
+}
+
+/// A run that was resumed at an earlier step: its segments overlap, and nothing says that they come in order.
+#[test]
+fn rows_that_come_out_of_order_are_sorted() {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", None, &[]);
+    fixture.log(run, "m", "x", &[0.0, 1.0, 2.0, 3.0, 4.0]);
+    let resumed = WriterId { rank: 0, attempt: 1, nonce: 2 };
+    for step in 2..7 {
+        fixture.log_as(resumed, run, "m", "x", step, 10.0 + step as f64);
+    }
+    for placement in PLACEMENTS {
+        let session = fixture.session(placement);
+        let sql = "SELECT step, value FROM metrics WHERE metric = 'x' ORDER BY step, value";
+        assert!(plan_of(&session, sql).contains("SortExec"), "{placement:?}");
+        let expected = ["0|0.0", "1|1.0", "2|2.0", "2|12.0", "3|3.0", "3|13.0", "4|4.0", "4|14.0", "5|15.0", "6|16.0"];
+        assert_eq!(ask(&session, sql), expected, "{placement:?}");
+    }
+}
+
+/// What the query itself finds out leaves out the rest: the best ten are in the first segment that is read.
+#[test]
+fn a_top_ten_skips_segments_that_cannot_hold_one_of_them() {
+    let mut fixture = Fixture::new();
+    for index in 0..20 {
+        let run = fixture.run("p", "s", None, &[]);
+        fixture.log(run, "m", "x", &(0..50).map(|step| f64::from(index * 100 + step)).collect::<Vec<_>>());
+    }
+    let data = fixture.snapshot(Placement::Committed);
+    let session = crate::support::session_of(data, QueryOptions::default().with_parallelism(1));
+    let sql = "SELECT value FROM metrics WHERE metric = 'x' ORDER BY value DESC LIMIT 10";
+    let best: Vec<String> = (0..10).map(|place| format!("{}.0", 1949 - place)).collect();
+    assert_eq!(ask(&session, sql), best);
+    let smallest = "SELECT value FROM metrics WHERE metric = 'x' ORDER BY value LIMIT 10";
+    let plan = ask(&session, &format!("EXPLAIN ANALYZE {smallest}")).join("\n");
+    assert!(plan.contains("segments_read=1, segments_skipped=19"), "{plan}");
 }

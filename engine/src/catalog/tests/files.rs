@@ -1,6 +1,7 @@
 //! Files that are torn, damaged, deleted, foreign or not to be written.
 
 use super::*;
+use crate::catalog::{CatalogSnapshot, RefreshReport};
 use crate::error::Error;
 use crate::snapshot::RunState;
 
