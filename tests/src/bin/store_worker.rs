@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use stepwell_engine::doctor;
-use stepwell_engine::{Access, EngineConfig, Logger, Metric, Run, RunId, RunOptions, Store};
+use stepwell_engine::{Access, CompactOptions, EngineConfig, Logger, Metric, Run, RunId, RunOptions, Store};
 use stepwell_tests::forks;
 use stepwell_tests::rows::rows_of;
 use stepwell_tests::{METRICS_NAME, metric_of, value_of};
@@ -66,6 +66,15 @@ fn obey(store: &Path, words: &[&str], training: &mut Option<Training>) -> Result
         (["repair"], _) => {
             let report = doctor::repair(store, None, &EngineConfig::from_env()?, &mut |_, _| {})?;
             Ok(format!("{} left, {:?} failed", report.left().count(), report.failed))
+        }
+        (["compact"], _) => {
+            let mut options = CompactOptions::default();
+            options.remove_now = true;
+            let report = Store::open(store)?.compact(&options, &mut |_, _| {})?;
+            let merged = report.compacted.iter().map(|name| (name.segments_before, name.segments_after));
+            let merged: Vec<_> = merged.collect();
+            let why: Vec<_> = report.skipped.iter().map(|skipped| &skipped.why).collect();
+            Ok(format!("merged {merged:?} removed {} skipped {why:?} failed {:?}", report.removed.0, report.failures))
         }
         (["look", run], _) => look(store, run.parse()?),
         _ => Err(format!("{words:?} is no command, or not one for now").into()),
