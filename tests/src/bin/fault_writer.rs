@@ -41,10 +41,12 @@ fn main() -> Result<(), AnyError> {
             let config = train_config();
             std::process::exit(train(&board, store, config, run.parse()?, calls.parse()?, pace.parse()?))
         }
-        ["compact", store, board] => std::process::exit(compact(&Board::open(Path::new(board))?, store)),
+        ["compact", store, board, rows_max] => {
+            std::process::exit(compact(&Board::open(Path::new(board))?, store, rows_max.parse()?))
+        }
         _ => Err(
             "fault-writer load STORE RUN BOARD THREADS RING SYNC_MS SEAL_MS SEGMENT_MS PACE log|sync|commit|finish \
-                  | recover STORE | train STORE RUN BOARD CALLS PACE | compact STORE BOARD"
+                  | recover STORE | train STORE RUN BOARD CALLS PACE | compact STORE BOARD ROWS"
                 .into(),
         ),
     }
@@ -208,13 +210,13 @@ fn train(board: &Board, store: &str, config: EngineConfig, run: RunId, calls: us
 }
 
 /// Compacts once it is let go; returns the exit code, which is 42 whatever becomes of it.
-fn compact(board: &Board, store: &str) -> i32 {
+fn compact(board: &Board, store: &str, rows_max: u64) -> i32 {
     board.reach(Stage::Begun);
     while board.get(Signal::Go) == 0 {
         thread::sleep(Duration::from_millis(1));
     }
     let mut options = CompactOptions::default();
-    options.remove_now = true;
+    (options.remove_now, options.segment_rows_max) = (true, rows_max);
     let compacted = Store::open_with(store, Access::Write, tight_config(4096)).and_then(|store| {
         board.reach(Stage::Opened);
         store.compact(&options, &mut |_, _| {})
