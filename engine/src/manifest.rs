@@ -48,6 +48,8 @@ pub(crate) struct Replaced {
     pub time: i64,
     /// The log says that its file was removed.
     pub is_removed: bool,
+    /// A segment of its metrics name was set aside later: it may have taken the place of this one, whose file may be the last copy.
+    pub is_needed: bool,
 }
 
 impl Manifest {
@@ -100,8 +102,7 @@ impl Manifest {
                     }
                 }
                 Event::SegmentSetAside { file, .. } => {
-                    let is_gone = |segment: &mut SegmentRecord| segment.file == *file;
-                    manifest.set_aside.extend(manifest.segments.extract_if(.., is_gone));
+                    manifest.set_segment_aside(file);
                 }
                 Event::MetricsCommitted(commit) => {
                     manifest.commits.insert(commit.metrics_name.clone(), commit.clone());
@@ -123,10 +124,18 @@ impl Manifest {
         }
         let replaced: BTreeSet<u64> = event.replaced.iter().copied().collect();
         let old = self.segments.extract_if(.., |segment| replaced.contains(&segment.n));
-        self.replaced.extend(old.map(|record| Replaced { record, time, is_removed: false }));
+        self.replaced.extend(old.map(|record| Replaced { record, time, is_removed: false, is_needed: false }));
         self.segments.extend(event.segments.iter().cloned());
         self.commits.values_mut().for_each(|commit| commit.follow(&replaced, &event.segments));
         self.replaced_numbers.extend(replaced);
+    }
+
+    fn set_segment_aside(&mut self, file: &str) {
+        let gone: Vec<_> = self.segments.extract_if(.., |segment| segment.file == file).collect();
+        for old in &mut self.replaced {
+            old.is_needed |= gone.iter().any(|segment| segment.metrics_name == old.record.metrics_name);
+        }
+        self.set_aside.extend(gone);
     }
 
     /// First index of a ring that is in no segment.

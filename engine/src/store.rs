@@ -366,13 +366,14 @@ impl Store {
         {
             return Err(Error::StoreInUse { path: layout.root().to_owned(), pid });
         }
-        let refreshed = || {
-            self.with_catalog(|catalog| {
-                index::with(catalog, layout, *access, |catalog| {
-                    catalog.refresh(layout)?;
-                    catalog.snapshot(layout)
-                })
-            })
+        let refresh = |catalog: &mut Catalog| {
+            catalog.refresh(layout)?;
+            catalog.snapshot(layout)
+        };
+        let refreshed = || match self.with_catalog(|catalog| index::with(catalog, layout, *access, refresh)) {
+            // On a full disk, removing files is what makes room: what the catalog cannot take up is indexed in memory.
+            Err(error) if error.is_disk_full() => refresh(&mut Catalog::open_in_memory()?),
+            other => other,
         };
         let mut report = compaction::compact_due(layout, &refreshed()?, options, progress)?;
         let catalog = refreshed()?;

@@ -39,6 +39,7 @@ fn damage_costs_no_record_but_the_damaged_and_is_told() {
     let wanted = std::env::var("STEPWELL_CORRUPT").unwrap_or_default();
     strata.retain(|stratum| stratum.name.contains(&wanted));
     let queue = choose(&strata, number("STEPWELL_CORRUPTIONS", 1000), &mut random);
+    println!("corruption: {} of {} cases", queue.len(), strata.iter().map(Stratum::cases).sum::<u64>());
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Results::default()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {

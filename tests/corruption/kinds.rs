@@ -7,7 +7,9 @@ use std::sync::Arc;
 use stepwell_engine::Access;
 use stepwell_tests::damage::catalog;
 use stepwell_tests::damage::look::{Look, View, look};
-use stepwell_tests::damage::samples::{Row, Sample, finished_runs, small_journal, wrapped_journal};
+use stepwell_tests::damage::samples::{
+    Row, Sample, compacted_run, compacted_run_alone, finished_runs, small_journal, wrapped_journal,
+};
 use stepwell_tests::damage::strata::{Change, Changes, DEFINITIONS, HEADER_FIXED, Role, SLOTS, Stratum, TAIL_BYTES};
 use stepwell_tests::random::Random;
 
@@ -50,8 +52,23 @@ impl Known {
             own,
             facts: self.view.facts.clone(),
             facts_stay,
+            takes_doctor: false,
             changes,
         }
+    }
+
+    /// Numbers of the segments of one metrics name: those that count, or those that no longer do.
+    fn train_segments(&self, counts: bool) -> Vec<usize> {
+        let image = &self.sample.image;
+        let is_seen = |path: &Path| {
+            self.view.parts.iter().any(|part| part.path.as_ref().is_some_and(|full| full.ends_with(path)))
+        };
+        let mut segments = image.all(".parquet");
+        segments.retain(|file| {
+            let path = &image.files[*file].path;
+            path.parent().is_some_and(|name| name.ends_with("train")) && is_seen(path) == counts
+        });
+        segments
     }
 
     /// Every truncation and every byte.
@@ -82,6 +99,10 @@ pub fn all(folder: &Path, random: &mut Random) -> Vec<Stratum> {
         Role::Segment,
     ));
     strata.extend(others(&finished, random));
+    strata.extend(compacted(
+        &Known::new(&folder.join("compacted"), compacted_run),
+        &Known::new(&folder.join("alone"), compacted_run_alone),
+    ));
     strata
 }
 
@@ -113,5 +134,39 @@ fn others(finished: &Known, random: &mut Random) -> Vec<Stratum> {
     let file = image.only("catalog.db");
     let changes: Vec<Change> = catalog::changes(&image.files[file].bytes, 4000, random);
     strata.push(finished.stratum("catalog", file, Role::Catalog, Changes::List(changes)));
+    strata
+}
+
+/// A compacted store whose replaced files wait to be removed, and one where they were.
+fn compacted(waiting: &Known, alone: &Known) -> Vec<Stratum> {
+    let mut strata = Vec::new();
+    let log = |known: &Known| known.sample.image.only(".events.jsonl");
+    strata.extend(waiting.all(
+        ["compaction: event log beside old files, cut", "compaction: event log beside old files, bytes"],
+        log(waiting),
+        Role::NoRecord,
+    ));
+    let logs = alone.all(
+        ["compaction: event log without old files, cut", "compaction: event log without old files, bytes"],
+        log(alone),
+        Role::NoRecord,
+    );
+    strata.extend(logs.map(|stratum| Stratum { takes_doctor: true, ..stratum }));
+    strata.extend(waiting.all(
+        ["compaction: new segment beside old files, cut", "compaction: new segment beside old files, bytes"],
+        waiting.train_segments(true)[0],
+        Role::Segment,
+    ));
+    strata.extend(alone.all(
+        ["compaction: new segment without old files, cut", "compaction: new segment without old files, bytes"],
+        alone.train_segments(true)[0],
+        Role::Segment,
+    ));
+    // What it held is in others by now.
+    strata.extend(waiting.all(
+        ["compaction: old segment, cut", "compaction: old segment, bytes"],
+        waiting.train_segments(false)[0],
+        Role::NoRecord,
+    ));
     strata
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use stepwell_engine::{Access, RunState, Store, doctor};
+use stepwell_engine::{Access, CompactOptions, RunState, Store, doctor};
 use stepwell_tests::damage::judge::judge;
 use stepwell_tests::damage::look::{Look, look};
 use stepwell_tests::damage::samples::quiet_config;
@@ -229,4 +229,31 @@ fn the_first_event_of_a_damaged_log_is_found_in_a_segment() {
         let gaps = snapshot.gaps().expect("gaps");
         assert!(gaps.iter().any(|told| told.gap.detail.contains("who the writer was is lost")), "{gaps:?}");
     }
+}
+
+/// The doctor set a damaged segment aside that compaction had made. From then on nothing that counted was damaged, so that the
+/// files whose place it had taken were removed after their grace period: the last copies of its rows.
+#[test]
+fn replaced_files_stay_when_a_segment_that_took_their_place_was_set_aside() {
+    let stratum = stratum("compaction: new segment beside old files, bytes");
+    let (image, run) = (&stratum.sample.image, stratum.sample.runs[0]);
+    let folder = memory_folder();
+    let root = folder.path().join("store");
+    image.write(&root).expect("the store");
+    let damaged = root.join(&image.files[stratum.file].path);
+    stratum.case(3000).apply(&damaged, stratum.sound()).expect("damage");
+    let mut config = quiet_config(4096);
+    config.replaced_grace = Duration::ZERO;
+    let report = doctor::repair(&root, None, &config, &mut |_, _| {}).expect("repaired");
+    assert!(report.is_complete() && !damaged.exists(), "{report:?}");
+    for _ in 0..2 {
+        let store = Store::open_with(&root, Access::Write, config.clone()).expect("opened");
+        let mut compact = CompactOptions::default();
+        compact.remove_now = true;
+        let report = store.compact(&compact, &mut |_, _| {}).expect("nothing is due");
+        assert_eq!((report.removed.0, report.waiting.0), (0, 4));
+    }
+    let is_there = |file: &&usize| root.join(&image.files[**file].path).exists();
+    let segments = image.all(".parquet");
+    assert_eq!(segments.iter().filter(is_there).count(), segments.len() - 1, "{run}: all but the damaged one");
 }

@@ -36,6 +36,13 @@ impl Filler {
         Self { path }
     }
 
+    /// Gives a part of it back.
+    pub fn give_back(&self, bytes: u64) {
+        let file = File::options().write(true).open(&self.path).expect("the filler");
+        let length = file.metadata().expect("the filler").len().saturating_sub(bytes);
+        file.set_len(length).and_then(|()| file.sync_all()).expect("the filler cut off");
+    }
+
     /// Gives it back.
     pub fn free(self) {
         std::fs::remove_file(&self.path).expect("the filler removed");
@@ -62,7 +69,7 @@ fn small_volumes() -> Vec<(&'static str, Result<Volume, String>)> {
     vec![("a small tmpfs", Volume::tmpfs("size=12m")), (SMALL_EXT4.name, Volume::create(SMALL_EXT4))]
 }
 
-fn for_each_volume(what: &str, test: impl Fn(&str, &Volume)) {
+pub fn for_each_volume(what: &str, test: impl Fn(&str, &Volume)) {
     for (name, volume) in small_volumes() {
         match volume {
             Ok(volume) => test(name, &volume),

@@ -4,7 +4,8 @@
 //! runtime's start is disturbed: the counts begin with the first call of the engine, per thread. Memory of the program
 //! comes from `brk`, which is left alone, so `mmap` is a journal, SQLite's shared memory or the stack of a new thread.
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -54,8 +55,9 @@ const AT_A_TIME: usize = 2;
 /// stack. That is not for the engine to mend.
 const OF_THE_STANDARD_LIBRARY: [&str; 1] = ["failed to allocate an alternative stack"];
 
+/// A failure of one system call.
 #[derive(Clone, Debug)]
-struct Injection {
+pub struct Injection {
     call: &'static str,
     error: &'static str,
     position: u64,
@@ -70,9 +72,9 @@ fn can_last(call: &str, error: &str) -> bool {
 }
 
 /// Every call, error and position, once and lasting, in random order.
-fn injections(random: &mut Random) -> Vec<Injection> {
+pub fn injections(calls: &[&'static str], random: &mut Random) -> Vec<Injection> {
     let mut all = Vec::new();
-    for call in CALLS {
+    for call in calls.iter().copied() {
         for error in ERRORS {
             for position in 1..=POSITIONS {
                 all.push(Injection { call, error, position, lasting: false });
@@ -93,12 +95,20 @@ fn training_ends_by_itself_whatever_system_call_fails() {
     if let Err(why) = run("strace", &["-V"]) {
         return println!("skipped: errors injected into system calls: {why}");
     }
-    let seed = seed("injected failures");
-    let count = number("STEPWELL_INJECTIONS", 40);
-    let mut injections = injections(&mut Random::new(seed));
-    let all = injections.len();
-    injections.truncate(count as usize);
-    let left = Mutex::new(injections);
+    let mut cases = injections(&CALLS, &mut Random::new(seed("injected failures")));
+    let all = cases.len();
+    cases.truncate(number("STEPWELL_INJECTIONS", 40) as usize);
+    println!("injected failures: {} of {all} cases", cases.len());
+    run_cases("injected failures", cases, try_one);
+}
+
+/// Runs the cases, some at a time; each gives its figures, and how many calls failed.
+pub fn run_cases(
+    campaign: &str,
+    cases: Vec<Injection>,
+    try_one: impl Fn(&Injection) -> Result<(Tally, u64), String> + Sync,
+) {
+    let left = Mutex::new(cases);
     let result = Mutex::new((Tally::default(), 0, Vec::new()));
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -125,9 +135,9 @@ fn training_ends_by_itself_whatever_system_call_fails() {
     });
     let (tally, met, faults) = result.into_inner().expect("no panic");
     let rate = tally.cases as f64 / start.elapsed().as_secs_f64();
-    println!("injected failures: {} of {all} cases, {met} failures met, {rate:.1} cases/s", tally.cases);
+    println!("{campaign}: {met} failures met, {rate:.1} cases/s");
     assert!(faults.is_empty(), "{} of {} cases went wrong: {faults:#?}", faults.len(), tally.cases);
-    tally.close("injected failures");
+    tally.close(campaign);
 }
 
 // A claim whose lock failed, for want of memory say, was taken for one that another process has: the start of the run claimed
@@ -150,21 +160,7 @@ fn try_one(injection: &Injection) -> Result<(Tally, u64), String> {
     let trace = folder.path().join("trace");
     let mut training = Training::start(&folder.path().join("store"), RECORDS, 0, &[]);
     training.wait_until("its begin", |board| board.has_reached(Stage::Begun));
-    let Injection { call, error, position, lasting } = injection;
-    let onwards = if *lasting { "+" } else { "" };
-    let mut strace = Command::new("strace")
-        .args(["-f", "-qq", "-o"])
-        .arg(&trace)
-        .arg("-e")
-        .arg(format!("trace={call}"))
-        .arg("-e")
-        .arg(format!("inject={call}:error={error}:when={position}{onwards}"))
-        .args(["-p", &training.child.id().to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("strace cannot be started: {error}"))?;
-    wait_for_tracer(training.child.id())?;
+    let mut strace = attach(training.child.id(), injection, &trace)?;
     training.go();
     let status = training.end_by_itself();
     // It ends with the last process it follows.
@@ -178,6 +174,29 @@ fn try_one(injection: &Injection) -> Result<(Tally, u64), String> {
     let trace = std::fs::read_to_string(trace).map_err(|error| error.to_string())?;
     let met = trace.lines().filter(|line| line.contains("(INJECTED)")).count() as u64;
     training.check(&report).map(|checked| (checked.tally, met))
+}
+
+/// Has calls of a process fail from now on; `trace` tells which did.
+///
+/// # Errors
+/// Why that cannot be done, in words.
+pub fn attach(pid: u32, injection: &Injection, trace: &Path) -> Result<Child, String> {
+    let Injection { call, error, position, lasting } = injection;
+    let onwards = if *lasting { "+" } else { "" };
+    let strace = Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(trace)
+        .arg("-e")
+        .arg(format!("trace={call}"))
+        .arg("-e")
+        .arg(format!("inject={call}:error={error}:when={position}{onwards}"))
+        .args(["-p", &pid.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("strace cannot be started: {error}"))?;
+    wait_for_tracer(pid)?;
+    Ok(strace)
 }
 
 fn wait_for_tracer(pid: u32) -> Result<(), String> {

@@ -3,6 +3,7 @@
 //!
 //! `STEPWELL_NETWORK_KILLS` sets the number of kills (6 by default), `STEPWELL_SEED` repeats them.
 
+mod compaction;
 mod doctor;
 mod mount;
 mod processes;

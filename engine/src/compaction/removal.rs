@@ -133,7 +133,8 @@ pub(crate) fn remove_due(
 }
 
 /// Removes the files of a writer that are due and that no snapshot of this process names, once the segments that took their place
-/// have been compared with their hashes. Nothing is removed while another process has the lock of the log.
+/// have been compared with their hashes. Nothing is removed while another process has the lock of the log, and nothing whose
+/// successor was damaged and set aside.
 ///
 /// # Errors
 /// A segment that took the place of others is missing or damaged: then the old ones may be the last copy, and stay.
@@ -142,7 +143,7 @@ pub(crate) fn remove_of_writer(layout: &Layout, run: RunId, writer: WriterId, ag
     let is_due = |old: &&Replaced| {
         // One that was removed may be there again, out of a backup.
         let may_be_there = !old.is_removed || layout.storage().exists(&layout.run(run).join(&old.record.file));
-        age.is_due(old.time) && may_be_there && !is_pinned(layout, run, writer, old.record.n)
+        age.is_due(old.time) && !old.is_needed && may_be_there && !is_pinned(layout, run, writer, old.record.n)
     };
     let due: Vec<&Replaced> = manifest.replaced.iter().filter(is_due).collect();
     if due.is_empty() {

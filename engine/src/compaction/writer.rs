@@ -321,8 +321,12 @@ impl Compaction<'_> {
         fail_point::reach("compact.marked");
         let told = raise_format(&mut self.log, &self.manifest)
             .and_then(|()| self.log.append(Event::SegmentsReplaced(Box::new(event.clone())), Durability::Process));
-        // Without the event the new files are rubbish.
-        told.inspect_err(|_| self.remove(&event.segments))?;
+        if let Err(error) = told {
+            // Without the event the new files are rubbish.
+            self.remove(&event.segments);
+            let _ = mark.remove();
+            return Err(error);
+        }
         fail_point::reach("compact.event");
         // From here on they count, and whether the line survives a power cut or not, the files of either kind are there.
         self.manifest.format = EVENT_FORMAT;

@@ -90,10 +90,14 @@ impl Examination<'_> {
             for old in replaced.filter(|old| age.is_due(old.time)) {
                 let path = self.layout.run(view.run).join(&old.record.file);
                 if self.layout.storage().exists(&path) {
-                    let what = format!("compaction put others in its place, with its {} records", old.record.rows);
+                    let mut what = format!("compaction put others in its place, with its {} records", old.record.rows);
+                    if old.is_needed {
+                        what += "; one of them was set aside, and it may be the last copy of some";
+                    }
                     let finding = Finding::new(path, FindingKind::SegmentReplaced, Severity::Note, what);
+                    let finding = finding.of(view.run, view.writer);
                     let repair = "remove it, unless one that took its place is damaged";
-                    self.report.findings.push(finding.of(view.run, view.writer).repair(repair));
+                    self.report.findings.push(if old.is_needed { finding } else { finding.repair(repair) });
                 }
             }
         }

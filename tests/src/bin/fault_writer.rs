@@ -1,7 +1,7 @@
 //! Writers that are tried by power cuts and failing disks. They tell what they were promised on a shared [`Board`].
 //!
 //! `load` logs until it is killed. `train` behaves like a training program: it looks at every result, goes on whatever it
-//! was, and ends with an exit code of its own.
+//! was, and ends with an exit code of its own. `compact` merges the segments of ended runs.
 
 use std::error::Error;
 use std::fs;
@@ -10,7 +10,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use stepwell_engine::{Access, EngineConfig, LogError, Logger, Run, RunId, RunOptions, Store, with_causes};
+use stepwell_engine::{
+    Access, CompactOptions, EngineConfig, LogError, Logger, Run, RunId, RunOptions, Store, with_causes,
+};
 use stepwell_tests::board::{BEAT, Board, CALLS_MAX, Outcome, Signal, Stage, now_nanos};
 use stepwell_tests::{METRICS_NAME, metric_of, tight_config, value_of};
 
@@ -39,9 +41,12 @@ fn main() -> Result<(), AnyError> {
             let config = train_config();
             std::process::exit(train(&board, store, config, run.parse()?, calls.parse()?, pace.parse()?))
         }
+        ["compact", store, board, rows_max] => {
+            std::process::exit(compact(&Board::open(Path::new(board))?, store, rows_max.parse()?))
+        }
         _ => Err(
             "fault-writer load STORE RUN BOARD THREADS RING SYNC_MS SEAL_MS SEGMENT_MS PACE log|sync|commit|finish \
-                  | recover STORE | train STORE RUN BOARD CALLS PACE"
+                  | recover STORE | train STORE RUN BOARD CALLS PACE | compact STORE BOARD ROWS"
                 .into(),
         ),
     }
@@ -199,6 +204,32 @@ fn train(board: &Board, store: &str, config: EngineConfig, run: RunId, calls: us
             }
             Err(error) => tell("finish", &error),
         }
+    }
+    board.reach(Stage::Done);
+    42
+}
+
+/// Compacts once it is let go; returns the exit code, which is 42 whatever becomes of it.
+fn compact(board: &Board, store: &str, rows_max: u64) -> i32 {
+    board.reach(Stage::Begun);
+    while board.get(Signal::Go) == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut options = CompactOptions::default();
+    (options.remove_now, options.segment_rows_max) = (true, rows_max);
+    let compacted = Store::open_with(store, Access::Write, tight_config(4096)).and_then(|store| {
+        board.reach(Stage::Opened);
+        store.compact(&options, &mut |_, _| {})
+    });
+    match compacted {
+        Ok(report) => board.say(&format!(
+            "compacted={} removed={} failures={:?} skipped={:?}",
+            report.compacted.len(),
+            report.removed.0,
+            report.failures,
+            report.skipped
+        )),
+        Err(error) => board.say(&format!("compacted=0 error: {}", with_causes(&error))),
     }
     board.reach(Stage::Done);
     42

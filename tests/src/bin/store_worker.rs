@@ -2,12 +2,12 @@
 //! input it ends as a training process does that knows nothing of metrics: with an exit code of its own, 7.
 
 use std::error::Error;
-use std::io::BufRead;
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use stepwell_engine::doctor;
-use stepwell_engine::{Access, EngineConfig, Logger, Metric, Run, RunId, RunOptions, Store};
+use stepwell_engine::{Access, CompactOptions, EngineConfig, Logger, Metric, Run, RunId, RunOptions, Store};
 use stepwell_tests::forks;
 use stepwell_tests::rows::rows_of;
 use stepwell_tests::{METRICS_NAME, metric_of, value_of};
@@ -56,7 +56,7 @@ fn obey(store: &Path, words: &[&str], training: &mut Option<Training>) -> Result
             let store = Store::open(store)?;
             Ok(format!("recovered {} {:?}", store.recovery().writers.len(), store.recovery().failures))
         }
-        (["fork"], Some(_)) => Ok(format!("forked {}", forks::fork(|| forks::wait_for_the_end())?)),
+        (["fork"], Some(_)) => Ok(format!("forked {}", fork()?)),
         (["examine"], _) => {
             let report = doctor::examine(store, None, &mut |_, _| {})?;
             let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind.as_str()).collect();
@@ -67,9 +67,29 @@ fn obey(store: &Path, words: &[&str], training: &mut Option<Training>) -> Result
             let report = doctor::repair(store, None, &EngineConfig::from_env()?, &mut |_, _| {})?;
             Ok(format!("{} left, {:?} failed", report.left().count(), report.failed))
         }
+        (["compact"], _) => {
+            let mut options = CompactOptions::default();
+            options.remove_now = true;
+            let report = Store::open(store)?.compact(&options, &mut |_, _| {})?;
+            let merged = report.compacted.iter().map(|name| (name.segments_before, name.segments_after));
+            let merged: Vec<_> = merged.collect();
+            let why: Vec<_> = report.skipped.iter().map(|skipped| &skipped.why).collect();
+            Ok(format!("merged {merged:?} removed {} skipped {why:?} failed {:?}", report.removed.0, report.failures))
+        }
         (["look", run], _) => look(store, run.parse()?),
         _ => Err(format!("{words:?} is no command, or not one for now").into()),
     }
+}
+
+/// Forks a child that does nothing. It has let go of the locks of its parent once its own code runs, which it tells.
+fn fork() -> Result<forks::Pid, Box<dyn Error>> {
+    let (mut begun, mut tell) = std::io::pipe()?;
+    let child = forks::fork(|| {
+        tell.write_all(b"!")?;
+        forks::wait_for_the_end()
+    })?;
+    begun.read_exact(&mut [0])?;
+    Ok(child)
 }
 
 impl Training {

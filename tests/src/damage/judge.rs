@@ -113,9 +113,11 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a damaged catalog hides rows, and `verify` says so: what it asks for has to bring them back.
+    /// Whether a damaged catalog hides rows, and `verify` says so; or a damaged log names files that were removed, and hides
+    /// those that took their place, which is told. What they ask for has to bring the rows back.
     fn is_misled(&mut self, view: &mut View) -> bool {
-        if self.stratum.role != Role::Catalog || !self.compare(view).is_wrong() {
+        let may_be_misled = self.stratum.role == Role::Catalog || self.stratum.takes_doctor;
+        if !may_be_misled || !self.compare(view).is_wrong() {
             return false;
         }
         view.verify().is_ok() && view.is_told()
@@ -133,6 +135,9 @@ impl Case<'_> {
         } else {
             let repaired = doctor::repair(self.root, None, &quiet_config(4096), &mut |_, _| {});
             if !repaired.is_ok_and(|report| report.is_complete()) {
+                if self.stratum.takes_doctor {
+                    self.fault("the doctor cannot bring rows back that are there", String::new());
+                }
                 // It says that a newer version made the store.
                 std::fs::write(self.path, self.stratum.sound()).ok()?;
             }

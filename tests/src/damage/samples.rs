@@ -8,7 +8,8 @@ use std::time::Duration;
 use stepwell_engine::catalog::Catalog;
 use stepwell_engine::layout::Layout;
 use stepwell_engine::{
-    Access, ArtifactSpec, Direction, EngineConfig, Logger, Metric, Run, RunId, RunOptions, Store, WriterId,
+    Access, ArtifactSpec, CompactOptions, Direction, EngineConfig, Logger, Metric, Run, RunId, RunOptions, Store,
+    WriterId,
 };
 
 use crate::damage::image::StoreImage;
@@ -56,6 +57,7 @@ pub fn quiet_config(ring_records: u64) -> EngineConfig {
     config.definition_bytes = 4096;
     config.segment_age = Duration::from_secs(3600);
     config.sync_interval = Duration::from_secs(3600);
+    config.replaced_grace = Duration::from_secs(24 * 3600);
     config
 }
 
@@ -201,4 +203,45 @@ pub fn finished_runs(folder: &Path) -> Sample {
     }
     std::fs::remove_file(&object).expect("object");
     sample(folder, runs, records, u64::MAX, 4096)
+}
+
+/// A run that finished, whose four segments of one metrics name were merged into three; a segment of another name was not. The
+/// files of the four wait to be removed.
+///
+/// # Panics
+/// When the engine refuses.
+pub fn compacted_run(folder: &Path) -> Sample {
+    compacted(folder, false)
+}
+
+/// The same, and the files of the four were removed.
+///
+/// # Panics
+/// When the engine refuses.
+pub fn compacted_run_alone(folder: &Path) -> Sample {
+    compacted(folder, true)
+}
+
+fn compacted(folder: &Path, remove_now: bool) -> Sample {
+    const SMALL_ROWS: u64 = 25;
+    let store = Store::open_with(folder, Access::Create, quiet_config(4096)).expect("store");
+    let run = store.start_run(options().name("compacted").param("lr", 0.1)).expect("run");
+    let metrics = metrics(&run);
+    let mut scribe = Scribe::new(0, &run, 0);
+    scribe.steps_back = true;
+    for _ in 0..4 {
+        scribe.log(&metrics, 0..2, SMALL_ROWS);
+        run.commit("train").expect("commit");
+    }
+    scribe.log(&metrics, 2..3, 10);
+    drop(scribe.log);
+    run.finish().expect("finish");
+    let mut compact = CompactOptions::default();
+    (compact.segments_max, compact.segment_rows_max, compact.remove_now) = (1, 2 * SMALL_ROWS + 10, remove_now);
+    let report = store.compact(&compact, &mut |_, _| {}).expect("compacted");
+    let merged: Vec<_> = report.compacted.iter().map(|name| (name.segments_before, name.segments_after)).collect();
+    assert_eq!((merged, report.failures.len()), (vec![(4, 3)], 0));
+    let (removed, waiting) = if remove_now { (4, 0) } else { (0, 4) };
+    assert_eq!((report.removed.0, report.waiting.0), (removed, waiting));
+    sample(folder, vec![run.id()], scribe.records, u64::MAX, 4096)
 }

@@ -103,6 +103,9 @@ pub struct Stratum {
     pub facts: String,
     /// Whether what is said of runs may not change without being told.
     pub facts_stay: bool,
+    /// The file alone says that others were removed because their records are elsewhere. Where that is damaged, files that are
+    /// named seem to be lost, and only the doctor may give them up.
+    pub takes_doctor: bool,
     /// What is done to it.
     pub changes: Changes,
 }
