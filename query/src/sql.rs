@@ -21,6 +21,7 @@ use crate::cooperation::CooperativeJoins;
 use crate::error::{DamagedSegment, Error, Result, SegmentFault, from_datafusion, missing_key};
 use crate::functions;
 use crate::integrity::{DamagedPolicy, Guard};
+use crate::metrics::rules::ScansServe;
 use crate::parameters::{self, Parameter};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
@@ -319,6 +320,7 @@ impl Query {
             .with_runtime_env(environment)
             .with_default_features()
             .with_query_planner(Arc::new(unnested::Planner))
+            .with_physical_optimizer_rule(Arc::new(ScansServe))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .build();
         let context = SessionContext::new_with_state(state);

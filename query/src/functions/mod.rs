@@ -65,6 +65,18 @@ static AGGREGATES: LazyLock<Vec<AggregateUDF>> = LazyLock::new(|| {
 static EMA: LazyLock<WindowUDF> = LazyLock::new(|| WindowUDF::new_from_impl(ema::Ema::new()));
 static IS_FINITE: LazyLock<ScalarUDF> = LazyLock::new(|| ScalarUDF::new_from_impl(finite::IsFinite::new()));
 
+/// Whether an aggregate function keeps all rows until the end.
+pub(crate) fn keeps_rows(name: &str) -> bool {
+    let all = [
+        area::DEFINITIONS,
+        interpolate::DEFINITIONS,
+        robust::DEFINITIONS,
+        bootstrap::DEFINITIONS,
+        downsample::DEFINITIONS,
+    ];
+    all.into_iter().flatten().any(|definition| definition.name == name)
+}
+
 /// Makes the functions known to the queries of `context`.
 pub(crate) fn register(context: &SessionContext) {
     AGGREGATES.iter().for_each(|function| context.register_udaf(function.clone()));

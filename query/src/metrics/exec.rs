@@ -24,14 +24,17 @@ use datafusion::physical_plan::{
 
 use super::facts::metrics_schema;
 use super::order;
-use super::parts::{Origin, Part, share_out};
+use super::parts::{Origin, Part, cut, share_out};
 use super::pruning::Pruner;
-use super::stream::stream;
+use super::stream::{How, stream};
 use crate::integrity::{DamagedPolicy, Guard, SegmentFile};
 use crate::source::SnapshotSource;
 
 /// Bytes of a row of `metrics` in memory: four numbers of 8 bytes, two of 4, and keys of six dictionaries.
 const ROW_BYTES: usize = 4 * 8 + 2 * 4 + 6 * 4;
+
+/// Rows that a task reads when several read ahead.
+const AHEAD_ROWS: usize = 65_536;
 
 /// What all streams of a scan share.
 pub(crate) struct Scan {
@@ -49,6 +52,17 @@ pub(crate) struct Scan {
     pub(crate) is_verified: OnceLock<bool>,
 }
 
+/// How the rows are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// All, in streams that do not wait for one another.
+    Streams,
+    /// All, in one stream that is this many parts ahead.
+    Ahead(usize),
+    /// Of each metric of each segment those rows that its statistics hold: the lowest and the highest value and the first and the last step.
+    Extremes,
+}
+
 /// Scans `metrics`.
 #[derive(Clone)]
 pub(crate) struct MetricsScanExec {
@@ -60,6 +74,7 @@ pub(crate) struct MetricsScanExec {
     dynamic: Vec<Arc<dyn PhysicalExpr>>,
     /// Rows after which a stream may end.
     limit: Option<usize>,
+    way: Way,
     rows: usize,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -83,10 +98,39 @@ impl MetricsScanExec {
             parts: Arc::new(parts),
             dynamic: Vec::new(),
             limit,
+            way: Way::Streams,
             rows,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
+    }
+
+    /// The same scan with those rows alone among which the extremes of steps and values are; `None` where only reading tells.
+    ///
+    /// Statistics leave out NaN and infinities: a segment with one of them is read. They count as long as the files were
+    /// compared with their hashes by this process.
+    pub(crate) fn of_extremes(&self) -> Option<Self> {
+        let is_whole = self.way == Way::Streams && self.limit.is_none() && self.scan.pruner.bounds().is_none();
+        (is_whole && self.is_verified()).then(|| Self { way: Way::Extremes, ..self.anew() })
+    }
+
+    /// The same scan in one stream, whose parts are read by several tasks before it is their turn.
+    pub(crate) fn read_ahead(&self) -> Self {
+        let streams = self.parts.len();
+        let parts: Vec<Part> = self.parts.iter().flatten().cloned().collect();
+        let mut properties = self.properties.as_ref().clone();
+        properties.partitioning = Partitioning::UnknownPartitioning(1);
+        Self {
+            parts: Arc::new(vec![cut(parts, AHEAD_ROWS)]),
+            way: Way::Ahead(streams),
+            properties: Arc::new(properties),
+            ..self.anew()
+        }
+    }
+
+    /// The same scan, which has counted nothing yet.
+    fn anew(&self) -> Self {
+        Self { metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
 
     fn picked(&self) -> [usize; 4] {
@@ -137,6 +181,11 @@ impl DisplayAs for MetricsScanExec {
         write!(f, "]")?;
         if let Some(order) = self.properties.output_ordering() {
             write!(f, ", order=[{order}]")?;
+        }
+        match self.way {
+            Way::Streams => {}
+            Way::Ahead(tasks) => write!(f, ", read_ahead={tasks}")?,
+            Way::Extremes => write!(f, ", from=statistics")?,
         }
         if let Some(limit) = self.limit {
             write!(f, ", limit={limit}")?;
@@ -194,7 +243,8 @@ impl ExecutionPlan for MetricsScanExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let parts = self.parts.get(partition).cloned().unwrap_or_default();
         let batch_rows = context.session_config().batch_size().max(1);
-        Ok(stream(&self.scan, parts, &self.dynamic, batch_rows, self.limit, &self.metrics, partition))
+        let how = How { dynamic: self.dynamic.clone(), batch_rows, limit: self.limit, way: self.way };
+        Ok(stream(&self.scan, parts, &how, &self.metrics, partition))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -224,7 +274,7 @@ impl ExecutionPlan for MetricsScanExec {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        Some(Arc::new(Self { limit, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }))
+        Some(Arc::new(Self { limit, ..self.anew() }))
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -245,7 +295,7 @@ impl ExecutionPlan for MetricsScanExec {
             found.filter(|filter| DynamicFilterTracking::classify(filter).contains_dynamic_filter()).collect();
         let updated_node = (!found.is_empty()).then(|| {
             let dynamic = self.dynamic.iter().cloned().chain(found).collect();
-            Arc::new(Self { dynamic, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }) as _
+            Arc::new(Self { dynamic, ..self.anew() }) as _
         });
         Ok(FilterPushdownPropagation { filters, updated_node })
     }

@@ -25,6 +25,7 @@ mod filters;
 mod order;
 mod parts;
 mod pruning;
+pub(crate) mod rules;
 mod segment;
 mod stream;
 

@@ -125,6 +125,18 @@ pub(crate) fn share_out(parts: Vec<Part>, streams: usize) -> Vec<Vec<Part>> {
     shares
 }
 
+/// Cuts parts into those of at most `rows` rows.
+pub(crate) fn cut(parts: Vec<Part>, rows: usize) -> Vec<Part> {
+    let mut pieces = Vec::with_capacity(parts.len());
+    for mut part in parts {
+        while part.rows() > rows {
+            pieces.push(part.split_off_front(rows));
+        }
+        pieces.push(part);
+    }
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,9 +22,9 @@ use super::pruning::{Page, PageBounds};
 use crate::integrity::OpenSegment;
 
 /// Positions of the columns of a segment that bounds are kept for.
-const STEP: usize = 3;
+pub(crate) const STEP: usize = 3;
 const TIME: usize = 4;
-const VALUE: usize = 5;
+pub(crate) const VALUE: usize = 5;
 
 /// Starts to read the columns at `columns` of the rows of `part`, in batches of up to `batch_rows`.
 pub(crate) fn read(

@@ -4,9 +4,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{
+    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringArray,
+};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::Int32Type;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::utils::{conjunction, split_conjunction};
@@ -15,11 +19,12 @@ use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::try_unfold;
+use futures::{Stream, StreamExt, TryStreamExt, future};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use super::exec::Scan;
+use super::exec::{Scan, Way};
 use super::facts::{Facts, RUN_COLUMNS, Runs, constant_text, run_column};
-use super::parts::{Origin, Part, run_of};
+use super::parts::{MetricRows, Origin, Part, run_of};
 use super::pruning::Pruner;
 use super::segment;
 use crate::integrity::{DamagedPolicy, OpenSegment, SegmentFile};
@@ -30,41 +35,67 @@ const KNOWN: [usize; 5] = [0, 1, 2, 6, 7];
 /// Columns of `metrics` that are columns of a segment.
 const STORED: usize = 9;
 
+/// How the rows of a scan are given.
+#[derive(Clone)]
+pub(crate) struct How {
+    /// Filters that become known while the query runs.
+    pub(crate) dynamic: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) batch_rows: usize,
+    pub(crate) limit: Option<usize>,
+    pub(crate) way: Way,
+}
+
 /// The rows of `parts`.
 pub(crate) fn stream(
     scan: &Arc<Scan>,
     parts: Vec<Part>,
-    dynamic: &[Arc<dyn PhysicalExpr>],
-    batch_rows: usize,
-    limit: Option<usize>,
+    how: &How,
     metrics: &ExecutionPlanMetricsSet,
     partition: usize,
 ) -> SendableRecordBatchStream {
-    let stored = scan.columns.iter().copied().filter(|column| *column < STORED && !KNOWN.contains(column));
-    let mut stored: Vec<usize> = stored.collect();
-    stored.sort_unstable();
-    stored.dedup();
-    let reading = Reading {
-        scan: Arc::clone(scan),
-        parts: parts.into(),
-        open: None,
-        narrowing: (!dynamic.is_empty()).then(|| Narrowing::new(conjunction(dynamic.to_vec()))),
-        stored,
-        batch_rows,
-        left: limit.unwrap_or(usize::MAX),
-        counters: Counters::new(metrics, partition),
+    let counters = Counters::new(metrics, partition);
+    let rows = match how.way {
+        Way::Streams | Way::Extremes => Reading::new(scan, parts, how, counters).batches().boxed(),
+        Way::Ahead(tasks) => ahead(scan, parts, how, &counters, tasks).boxed(),
     };
-    let rows = try_unfold(reading, |mut reading| async move {
-        let batch = reading.next().await?;
-        Ok(batch.map(|batch| (batch, reading)))
-    });
     Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), rows))
 }
 
+/// The rows of `parts` in their order, of which `tasks` tasks read the next ones.
+fn ahead(
+    scan: &Arc<Scan>,
+    parts: Vec<Part>,
+    how: &How,
+    counters: &Counters,
+    tasks: usize,
+) -> impl Stream<Item = Result<RecordBatch>> + use<> {
+    let (scan, how, counters, limit) = (Arc::clone(scan), how.clone(), counters.clone(), how.limit);
+    let batches = futures::stream::iter(parts)
+        .map(move |part| {
+            let reading = Reading::new(&scan, vec![part], &how, counters.clone());
+            SpawnedTask::spawn(reading.batches().try_collect::<Vec<_>>())
+        })
+        .buffered(tasks.max(1))
+        .map(|read| read.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?);
+    let mut left = limit.unwrap_or(usize::MAX);
+    batches
+        .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
+        .try_flatten()
+        .map_ok(move |batch| {
+            let rows = batch.num_rows().min(left);
+            left -= rows;
+            batch.slice(0, rows)
+        })
+        .try_take_while(|batch| future::ready(Ok(batch.num_rows() > 0)))
+}
+
 /// What EXPLAIN ANALYZE shows of a stream.
+#[derive(Clone)]
 struct Counters {
     baseline: BaselineMetrics,
     segments_read: Count,
+    /// Segments of which the rows are taken that their statistics hold.
+    segments_from_statistics: Count,
     /// Segments that a filter left out that became known while the query ran.
     segments_skipped: Count,
     row_groups_read: Count,
@@ -82,6 +113,7 @@ impl Counters {
         Self {
             baseline: BaselineMetrics::new(metrics, partition),
             segments_read: counter("segments_read"),
+            segments_from_statistics: counter("segments_from_statistics"),
             segments_skipped: counter("segments_skipped"),
             row_groups_read: counter("row_groups_read"),
             row_groups_skipped: counter("row_groups_skipped"),
@@ -95,6 +127,7 @@ impl Counters {
 
 struct Reading {
     scan: Arc<Scan>,
+    way: Way,
     parts: VecDeque<Part>,
     open: Option<OpenPart>,
     narrowing: Option<Narrowing>,
@@ -107,6 +140,31 @@ struct Reading {
 }
 
 impl Reading {
+    fn new(scan: &Arc<Scan>, parts: Vec<Part>, how: &How, counters: Counters) -> Self {
+        let stored = scan.columns.iter().copied().filter(|column| *column < STORED && !KNOWN.contains(column));
+        let mut stored: Vec<usize> = stored.collect();
+        stored.sort_unstable();
+        stored.dedup();
+        Self {
+            scan: Arc::clone(scan),
+            way: how.way,
+            parts: parts.into(),
+            open: None,
+            narrowing: (!how.dynamic.is_empty()).then(|| Narrowing::new(conjunction(how.dynamic.clone()))),
+            stored,
+            batch_rows: how.batch_rows,
+            left: how.limit.unwrap_or(usize::MAX),
+            counters,
+        }
+    }
+
+    fn batches(self) -> impl Stream<Item = Result<RecordBatch>> + use<> {
+        try_unfold(self, |mut reading| async move {
+            let batch = reading.next().await?;
+            Ok(batch.map(|batch| (batch, reading)))
+        })
+    }
+
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while self.left > 0 {
             if let Some(open) = &mut self.open {
@@ -134,6 +192,13 @@ impl Reading {
                 self.counters.segments_skipped.add(1);
                 return Ok(None);
             }
+        }
+        if self.way == Way::Extremes
+            && let Some((part, columns)) = extremes(&part, &self.scan, &self.stored)
+        {
+            self.counters.segments_from_statistics.add(1);
+            let rows = Rows::Live { columns, ranges: part.ranges().into() };
+            return OpenPart::new(&part, rows, &self.scan, &self.stored, self.batch_rows).map(Some);
         }
         let rows = match part.origin {
             Origin::Live(place) => {
@@ -206,6 +271,31 @@ impl Reading {
             part.picks = segment::join(fitting);
         }
     }
+}
+
+/// The rows that the statistics of `part` hold, as a part of their own and its columns; `None` where a value is not finite.
+fn extremes(part: &Part, scan: &Scan, stored: &[usize]) -> Option<(Part, Vec<ArrayRef>)> {
+    let facts = part.origin.facts(scan.snapshot.as_ref());
+    let (mut steps, mut values) = (Vec::new(), Vec::new());
+    let mut picks = Vec::with_capacity(part.picks.len());
+    for pick in &part.picks {
+        let stats = &facts.metrics[pick.metric];
+        let (Some(min), Some(max), 0) = (stats.min, stats.max, stats.non_finite) else { return None };
+        let start = steps.len();
+        steps.extend([min.step, max.step, stats.first.step, stats.last.step]);
+        values.extend([min.value, max.value, stats.first.value, stats.last.value]);
+        picks.push(MetricRows { metric: pick.metric, rows: start..steps.len() });
+    }
+    let (steps, values) = (Int64Array::from(steps), Float64Array::from(values));
+    let column = |column: &usize| -> Option<ArrayRef> {
+        match *column {
+            segment::STEP => Some(Arc::new(steps.clone())),
+            segment::VALUE => Some(Arc::new(values.clone())),
+            _ => None,
+        }
+    };
+    let columns = stored.iter().map(column).collect::<Option<Vec<_>>>()?;
+    Some((Part { origin: part.origin, run: part.run, picks }, columns))
 }
 
 /// A filter whose value changes while the query runs.

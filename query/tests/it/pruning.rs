@@ -183,3 +183,66 @@ fn a_top_ten_skips_segments_that_cannot_hold_one_of_them() {
     let plan = ask(&session, &format!("EXPLAIN ANALYZE {smallest}")).join("\n");
     assert!(plan.contains("segments_read=1, segments_skipped=19"), "{plan}");
 }
+
+/// A curve long enough for two streams: they are read ahead and given one after another, and a limit holds over all of them.
+#[test]
+fn a_long_curve_in_order_is_not_merged() {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", None, &[]);
+    fixture.log(run, "m", "x", &(0..90_000).map(f64::from).collect::<Vec<_>>());
+    for placement in PLACEMENTS {
+        let session = fixture.session(placement);
+        let sql = "SELECT step, value FROM metrics WHERE metric = 'x' ORDER BY step";
+        let plan = plan_of(&session, sql);
+        assert!(plan.contains("read_ahead=2") && !plan.contains("Merge"), "{placement:?} {plan}");
+        let lines = ask(&session, sql);
+        assert_eq!(lines.len(), 90_000);
+        assert!(lines.iter().enumerate().all(|(step, line)| *line == format!("{step}|{step}.0")), "{placement:?}");
+        assert_eq!(ask(&session, &format!("{sql} LIMIT 70000")), lines[..70_000], "{placement:?}");
+        assert_eq!(ask(&session, &format!("{sql} LIMIT 7 OFFSET 66000")), lines[66_000..66_007], "{placement:?}");
+        let whole =
+            ask(&session, "SELECT cardinality(m4(step, value, 10)), auc(value, step) FROM metrics WHERE metric = 'x'");
+        assert_eq!(whole, ["20|4049910000.5"], "{placement:?}");
+    }
+}
+
+/// The lowest and highest values are known without reading, unless there is a value that is no number: groups leave NaN out.
+#[test]
+fn extremes_come_from_statistics_where_these_hold_them() {
+    let mut fixture = Fixture::new();
+    for index in 0..4 {
+        let run = fixture.run("p", if index < 2 { "train" } else { "eval" }, None, &[]);
+        let mut values: Vec<f64> = (0..200).map(|step| f64::from((step * 37 + index) % 101)).collect();
+        if index == 3 {
+            values[7] = f64::NAN;
+        }
+        fixture.log(run, "m", "x", &values);
+        fixture.log(run, "m", "y", &values[100..]);
+    }
+    let sql =
+        "SELECT stage, metric, min(value), max(value), min(step), max(step) FROM metrics GROUP BY 1, 2 ORDER BY 1, 2";
+    let expected =
+        ["eval|x|0.0|100.0|0|199", "eval|y|0.0|100.0|0|99", "train|x|0.0|100.0|0|199", "train|y|0.0|100.0|0|99"];
+    for placement in PLACEMENTS {
+        let session = fixture.session(placement);
+        // The first time the files are compared with their hashes.
+        for _ in 0..2 {
+            assert_eq!(ask(&session, sql), expected, "{placement:?}");
+        }
+        assert!(plan_of(&session, sql).contains("from=statistics"), "{placement:?}");
+        // A row that is filtered, a value that is computed, another aggregate, half a group: rows have to be read.
+        for sql in [
+            "SELECT min(value) FROM metrics WHERE step > 10",
+            "SELECT min(value + 1) FROM metrics",
+            "SELECT min(value), sum(value) FROM metrics",
+            "SELECT step, min(value) FROM metrics GROUP BY step",
+            "SELECT min(value) FILTER (WHERE step > 10) FROM metrics",
+            "SELECT max(time) FROM metrics",
+        ] {
+            assert!(!plan_of(&session, sql).contains("from=statistics"), "{placement:?} {sql}");
+        }
+        assert_eq!(ask(&session, "SELECT min(value) FROM metrics WHERE step > 150 AND metric = 'y'"), ["null"]);
+    }
+    let plan = ask(&fixture.session(Placement::Committed), &format!("EXPLAIN ANALYZE {sql}")).join("\n");
+    assert!(plan.contains("segments_from_statistics="), "{plan}");
+}
