@@ -56,12 +56,14 @@ pub struct Fixture {
     pub records: Vec<Record>,
     /// Whether each metric has a segment of its own.
     pub segment_per_metric: bool,
+    /// Sequence numbers that come next.
+    next: BTreeMap<(RunId, WriterId), i64>,
 }
 
 impl Fixture {
     pub fn new() -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("temporary folder"));
-        Self { folder, runs: Vec::new(), records: Vec::new(), segment_per_metric: false }
+        Self { folder, runs: Vec::new(), records: Vec::new(), segment_per_metric: false, next: BTreeMap::new() }
     }
 
     pub fn root(&self) -> &Path {
@@ -115,7 +117,9 @@ impl Fixture {
         step: i64,
         value: f64,
     ) {
-        let seq = self.records.iter().filter(|record| record.run == run && record.writer == writer).count() as i64;
+        let next = self.next.entry((run, writer)).or_default();
+        let seq = *next;
+        *next += 1;
         self.records.push(Record { run, writer, metrics_name, metric: metric.to_owned(), step, value, seq });
     }
 
