@@ -159,9 +159,10 @@ snapshots: $(VENV_BENCH)/.wheel ## SQL at 200 moments while 4 processes log 250,
 	cd python/tests && STEPWELL_SNAPSHOT_SECONDS=60 STEPWELL_SNAPSHOTS=200 STEPWELL_SNAPSHOT_RATE=250000 STEPWELL_SNAPSHOT_GRACE_SECS=5 \
 		$(VENV_BENCH)/bin/python -m pytest -q -s test_snapshots.py
 
-bench-sql: $(VENV_BENCH)/.wheel ## Measure: the same questions over the same files, asked with Stepwell and with DuckDB
+bench-sql: $(VENV_BENCH)/.wheel ## Measure: the same questions asked with Stepwell and with DuckDB; log calls beside SQL
 	$(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
 		--store-folder $(TARGET)/bench-sql --json benches/results/sql.json
+	$(VENV_BENCH)/bin/python benches/sql/beside.py
 
 release: ## The fully optimised command line
 	$(CARGO) build --locked --release -p stepwell-cli

@@ -37,9 +37,11 @@
 //!
 //! # Cost
 //!
-//! Planning opens no file. Segments are left out by run, names, rank, metric, step, time and value before any is
-//! opened, row groups and pages by Parquet's statistics. The first use of a segment in a process reads it whole once,
-//! to hash it.
+//! Planning opens no file. The event log says which rows of which segment belong to which metric, so a filter on runs, names, rank
+//! and metric picks ranges of rows before any file is opened, one on step, time and value leaves out whole metrics, and then
+//! pages by Parquet's statistics. Of what is picked, only the columns are read that differ from row to row. Rows that come in order
+//! are not sorted; the lowest and highest value or step of whole metrics come from statistics. `EXPLAIN` says what was picked,
+//! `EXPLAIN ANALYZE` what was read. The first use of a segment in a process reads it whole once, to hash it.
 
 mod bounded;
 mod cooperation;
