@@ -196,7 +196,7 @@ fn check_slot(slot: &[u8], index: u64, salt: u64) {
     assert_eq!(fields.number(slot, "value"), record.value_bits);
     let (a, b) = (constant("check multiplier A"), constant("check multiplier B"));
     let id = u64::from(record.metric) + 1;
-    let left = (record.time as u64 ^ salt.wrapping_add(index)).wrapping_mul(a);
+    let left = (record.time as u64 ^ salt.wrapping_add(index.wrapping_mul(b))).wrapping_mul(a);
     let right = (record.value_bits ^ (record.step as u64).rotate_left(32) ^ id).wrapping_mul(b);
     let mixed = (left ^ right.rotate_left(29)).wrapping_mul(a);
     assert_eq!(fields.number(slot, "commit word"), (mixed >> 32) << 32 | id, "index {index}");

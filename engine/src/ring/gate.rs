@@ -48,7 +48,9 @@ impl Gate {
     /// Closes the gate for good.
     pub(crate) fn close(&self, why: GateState) {
         let _ = self.state.compare_exchange(GateState::Open as u8, why as u8, Ordering::AcqRel, Ordering::Acquire);
-        self.limit.store(0, Ordering::Release);
+        // A swap and not a store: with it, that no move of the gate comes after is a matter of two read-modify-write operations,
+        // of which each sees the other, and no argument about chains of them is needed.
+        self.limit.swap(0, Ordering::AcqRel);
     }
 
     /// Whether it is closed, and why.

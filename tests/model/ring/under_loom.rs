@@ -1,7 +1,7 @@
 //! Loom: every order of the steps of two or three threads, and every value that a weak memory order lets a load see.
 //!
 //! The first group plays small sizes without a bound: all orders there are. The second plays larger ones with at most
-//! `STEPWELL_PREEMPTIONS` preemptions (2 by default): all orders in which no more than so many threads are stopped in
+//! `STEPWELL_PREEMPTIONS` preemptions (3 by default): all orders in which no more than so many threads are stopped in
 //! the middle of their work. Nearly every known fault needs 2 or fewer.
 
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ fn all_orders(scenario: Scenario, size: Size) {
 
 /// Plays a scenario in every order with a bounded number of preemptions.
 fn bounded(scenario: Scenario, size: Size) {
-    explore(scenario, size, number("STEPWELL_PREEMPTIONS", 2));
+    explore(scenario, size, number("STEPWELL_PREEMPTIONS", 3));
 }
 
 fn explore((name, play): Scenario, size: Size, preemptions: u64) {

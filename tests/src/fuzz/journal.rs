@@ -106,7 +106,8 @@ fn word(bytes: &[u8], offset: usize) -> u64 {
 
 /// The commit word as docs/FORMAT.md has it, written down a second time.
 fn commit_word(slot: &[u8], id: u64, index: u64, salt: u64) -> u64 {
-    let left = (word(slot, 8) ^ salt.wrapping_add(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let place = salt.wrapping_add(index.wrapping_mul(0xc2b2_ae3d_27d4_eb4f));
+    let left = (word(slot, 8) ^ place).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let right = word(slot, 24) ^ word(slot, 16).rotate_left(32) ^ id;
     let right = right.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
     let mixed = (left ^ right.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
