@@ -114,12 +114,11 @@ pub(crate) fn recover_dead(
 ) -> Result<RecoveryReport> {
     let mut report = RecoveryReport::default();
     let mut writers = BTreeSet::new();
-    for run in catalog.runs()? {
-        for WriterInfo { writer, state, journal_folder, .. } in run.writers {
-            let journals = layout.journal_folder(run.run_id, writer, journal_folder.as_deref());
-            if state == RunState::Running || layout.storage().exists(&journals) {
-                writers.insert((run.run_id, writer));
-            }
+    for (run, writer) in catalog.writers()? {
+        let WriterInfo { writer, state, journal_folder, .. } = writer;
+        let journals = layout.journal_folder(run, writer, journal_folder.as_deref());
+        if state == RunState::Running || layout.storage().exists(&journals) {
+            writers.insert((run, writer));
         }
     }
     let damaged: BTreeSet<_> = catalog.damaged_logs()?.into_iter().collect();

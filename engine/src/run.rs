@@ -352,7 +352,7 @@ impl Run {
     /// segment cannot be written: the records stay in the journal then.
     pub fn commit(&self, metrics_name: &str) -> Result<MetricsArtifact> {
         let artifact = self.core.commit(metrics_name)?;
-        self.store.index_commit();
+        self.store.index_commit(self.id());
         Ok(artifact)
     }
 
@@ -389,7 +389,7 @@ impl Run {
     /// As [`Run::finish`].
     pub fn finish_as(&self, state: FinishState) -> Result<RunReport> {
         let outcome = self.core.finish(state)?;
-        self.store.index_commit();
+        self.store.index_commit(self.id());
         Ok(RunReport {
             run_id: self.id(),
             rows: outcome.rows,

@@ -225,12 +225,12 @@ impl Store {
 
     /// Indexes what a run of this process just committed. A catalog that is busy or cannot be written is no failure of the
     /// commit: the event log is the truth, and whoever opens the store next indexes it.
-    pub(crate) fn index_commit(&self) {
+    pub(crate) fn index_commit(&self, run: RunId) {
         fail_point::reach("catalog.begin");
         if !self.inner.process.is_foreign()
             && let Ok(mut catalog) = self.inner.catalog.try_lock()
         {
-            let _ = catalog.refresh_within(&self.inner.layout, INDEX_PATIENCE);
+            let _ = catalog.refresh_run_within(&self.inner.layout, run, INDEX_PATIENCE);
         }
         fail_point::reach("catalog.end");
     }

@@ -1,6 +1,6 @@
 //! Reading the catalog as it is at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -158,7 +158,11 @@ impl CatalogSnapshot {
         })? {
             tags.entry(run).or_default().insert(name, value);
         }
-        let mut writers = self.writers()?;
+        let mut writers: HashMap<RunId, Vec<WriterInfo>> = HashMap::new();
+        for (run, writer) in self.writers()? {
+            writers.entry(run).or_default().push(writer);
+        }
+        writers.values_mut().for_each(|writers| writers.sort_by_key(|writer| writer.writer));
         self.rows(
             "SELECT run_id, pipeline, stage, name, state, started, ended FROM stepwell_run ORDER BY started, run_id",
             |row| {
@@ -173,14 +177,15 @@ impl CatalogSnapshot {
                     ended: row.get(6)?,
                     params: params.remove(&run).unwrap_or_default(),
                     tags: tags.remove(&run).unwrap_or_default(),
-                    writers: writers.remove(&run).unwrap_or_default(),
+                    writers: writers.remove(&parsed(row, 0)?).unwrap_or_default(),
                 })
             },
         )
     }
 
-    fn writers(&self) -> Result<BTreeMap<String, Vec<WriterInfo>>> {
-        let rows = self.rows(
+    /// All writers with their runs, in no order.
+    pub(crate) fn writers(&self) -> Result<Vec<(RunId, WriterInfo)>> {
+        self.rows(
             "SELECT run_id, writer, host, boot_id, pid, pid_start, state, started, last_event, version, waits, drops,
                  journal_folder
              FROM stepwell_writer",
@@ -202,17 +207,9 @@ impl CatalogSnapshot {
                     drops: unsigned(row, 11)?,
                     journal_folder: row.get::<_, Option<String>>(12)?.map(PathBuf::from),
                 };
-                Ok((row.get::<_, String>(0)?, writer))
+                Ok((parsed(row, 0)?, writer))
             },
-        )?;
-        let mut writers: BTreeMap<String, Vec<WriterInfo>> = BTreeMap::new();
-        for (run, writer) in rows {
-            writers.entry(run).or_default().push(writer);
-        }
-        for writers in writers.values_mut() {
-            writers.sort_by_key(|writer| writer.writer);
-        }
-        Ok(writers)
+        )
     }
 
     /// Committed segments with what they hold of each metric, ordered by (run, writer, number).

@@ -158,29 +158,56 @@ impl Catalog {
             self.scanned = Some(Scanned { version, runs: known });
             return Ok(RefreshReport::default());
         }
+        self.apply(layout, &found)
+    }
+
+    /// Writes the rows of what a scan found.
+    fn apply(&mut self, layout: &Layout, found: &Scan) -> Result<RefreshReport> {
+        let path = self.place.path().to_owned();
         if !self.place.is_writable() {
             self.copy_to_memory()?;
         }
         let bits = self.id_bits;
         let connection = self.connection_mut()?;
-        match apply_scan(connection, layout, &found, bits) {
+        match apply_scan(connection, layout, found, bits) {
             Err(RefreshError::Rows(Failure::IdsMeet)) => rebuild_rows(connection, layout, bits),
             other => other,
         }
         .map_err(|error| error.at("update", &path))
     }
 
-    /// Like [`Catalog::refresh`], but waits for other processes no longer than `patience`: for a caller to whom the index is
-    /// a courtesy, because whoever opens the store next refreshes it anyway.
+    /// Brings the catalog up to date with the logs of one run, and waits for other processes no longer than `patience`: for a
+    /// caller to whom the index is a courtesy, because whoever opens the store next refreshes it anyway.
+    ///
+    /// # Cost
+    /// Does not depend on how many runs there are.
     ///
     /// # Errors
     /// As [`Catalog::refresh`].
-    pub fn refresh_within(&mut self, layout: &Layout, patience: Duration) -> Result<RefreshReport> {
+    pub fn refresh_run_within(&mut self, layout: &Layout, run_id: RunId, patience: Duration) -> Result<RefreshReport> {
         let path = self.place.path().to_owned();
         self.with(|connection| connection.busy_timeout(patience)).map_err(failed("configure", &path))?;
-        let report = self.refresh(layout);
+        let report = self.refresh_run(layout, run_id);
         self.with(|connection| connection.busy_timeout(BUSY_TIMEOUT)).map_err(failed("configure", &path))?;
         report
+    }
+
+    fn refresh_run(&mut self, layout: &Layout, run_id: RunId) -> Result<RefreshReport> {
+        self.reopen_if_replaced(layout)?;
+        let path = self.place.path().to_owned();
+        // Its folder changes now: the next refresh of all looks into it, and finds out when it has settled.
+        let changed = self
+            .with(|connection| {
+                let known = known_logs(connection, run_id)?;
+                let folder = look_into(layout, run_id)?;
+                let changed = has_changed(layout, run_id, folder.writers, &known)?;
+                Ok(changed.then_some(ChangedRun { run_id, folder_time: 0, known }))
+            })
+            .map_err(|error: RefreshError| error.at("read", &path))?;
+        match changed {
+            Some(changed) => self.apply(layout, &Scan { changed: vec![changed], ..Scan::default() }),
+            None => Ok(RefreshReport::default()),
+        }
     }
 
     /// Builds the catalog of a store anew from its event logs: within the file, so that whoever has it open goes on with the
