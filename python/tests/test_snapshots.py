@@ -78,17 +78,28 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
     with open(page, "r+b") as file:
         shared = Words.from_buffer(mmap.mmap(file.fileno(), 0))
 
+    asked_again = []
+
     def acknowledged():
         return list(shared)
 
     def counted():
         # Sequence numbers rise by one in each run: as many as lie between the first and the last.
-        rows = stepwell.sql(
-            """SELECT r.params['writer'], sum(n), sum(numbers)
-               FROM (SELECT run_id, count(*) AS n, max(seq) - min(seq) + 1 AS numbers FROM metrics GROUP BY run_id)
-               JOIN runs r USING (run_id) GROUP BY 1""",
-            store,
-        ).rows
+        query = """SELECT r.params['writer'], sum(n), sum(numbers)
+                   FROM (SELECT run_id, count(*) AS n, max(seq) - min(seq) + 1 AS numbers FROM metrics GROUP BY run_id)
+                   JOIN runs r USING (run_id) GROUP BY 1"""
+        for _ in range(100):
+            try:
+                rows = stepwell.sql(query, store).rows
+                break
+            except stepwell.StepwellError as error:
+                # Two runs end each second, and each takes files away at once: where a query takes longer than that, five
+                # snapshots one after the other may lack a file. It says so, and gives no wrong answer.
+                if not str(error).endswith("ask again"):
+                    raise
+                asked_again.append(error)
+        else:
+            raise asked_again[-1]
         assert all(rows == numbers for _, rows, numbers in rows), f"rows that are there twice, or missing: {rows}"
         by_writer = {writer: rows for writer, rows, _ in rows}
         return [by_writer.get(number, 0) for number in range(WRITERS)]
@@ -122,6 +133,6 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
     merged, removed = map(int, told.split())
     total, found = sum(acknowledged()), sum(counted())
     assert total == found
-    print(f"snapshots: {snapshots} cases, {total} records acknowledged, {found} kept, 0 lost, 0 invented; {merged} segments merged, {removed} files removed, {sum(at_finish)} merged by the ends of runs")
+    print(f"snapshots: {snapshots} cases, {total} records acknowledged, {found} kept, 0 lost, 0 invented; {merged} segments merged, {removed} files removed, {sum(at_finish)} merged by the ends of runs, {len(asked_again)} questions asked again")
     assert merged > 0
     assert at_finish[1] == at_finish[3] == 0 < max(at_finish[0], at_finish[2]), at_finish
