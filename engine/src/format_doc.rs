@@ -257,6 +257,7 @@ fn settings_are_those_of_the_guide() {
         ("STEPWELL_SEAL_MILLIS", default.seal_deadline.as_millis() as u64),
         ("STEPWELL_WAIT_MILLIS", default.wait_limit.as_millis() as u64),
         ("STEPWELL_GRACE_SECS", default.replaced_grace.as_secs()),
+        ("STEPWELL_COMPACT_AT_FINISH_ROWS", default.compact_at_finish_rows_max),
     ]);
     let rows = table_in(GUIDE, "settings");
     let guide = rows.iter().map(|row| (row[0].trim_matches('`'), integer(&row[1].replace(',', ""))));

@@ -243,6 +243,11 @@ impl Store {
         work(&mut self.inner.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether it lies on a network or FUSE file system.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.inner.file_system.is_remote
+    }
+
     fn check_writable(&self) -> Result<()> {
         if self.inner.access == Access::Read {
             return Err(Error::ReadOnlyStore { path: self.inner.layout.root().to_owned() });

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use stepwell_engine::{FinishState, RunReport};
 
 use crate::error::Class;
-use crate::run::Inner;
+use crate::run::{Inner, TimeLeft};
 use crate::shapes::LoggerSlot;
 
 /// How often a wait looks whether the user pressed Ctrl-C.
@@ -18,6 +18,9 @@ pub const SIGNAL_POLL: Duration = Duration::from_millis(100);
 
 /// The longest that the end of the interpreter waits for open runs. What is not committed then is in the journals.
 const EXIT_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Runs that are still open then are finished without compacting their small files: each compaction takes about a second at most.
+const COMPACTION_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Runs of this process. Locked only by threads that hold the interpreter's lock, so a fork never finds it taken.
 static OPEN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
@@ -64,7 +67,8 @@ pub fn finish_dropped(run: &Arc<Inner>) {
         // An object may be freed while an exception is on its way; calls into Python must not meet it.
         let pending = PyErr::take(py);
         if !run.is_closed(py) {
-            let told = run.finish(py, FinishState::Finished).and_then(|report| warn_of_losses(py, &report));
+            let told =
+                run.finish(py, FinishState::Finished, TimeLeft::Enough).and_then(|report| warn_of_losses(py, &report));
             if let Err(fault) = told {
                 fault.write_unraisable(py, None);
             }
@@ -91,16 +95,19 @@ pub fn finish_open_runs(py: Python<'_>) -> PyResult<()> {
     let interactive = sys.hasattr("ps1")?;
     let state = if !interactive && sys.hasattr("last_type")? { FinishState::Failed } else { FinishState::Finished };
     let (sender, receiver) = bounded(open.len());
+    let begin = Instant::now();
     let work = move || {
         for run in open {
-            let told = Python::try_attach(|py| run.finish(py, state).and_then(|report| warn_of_losses(py, &report)));
+            let time = if begin.elapsed() < COMPACTION_WAIT_MAX { TimeLeft::Enough } else { TimeLeft::Little };
+            let told =
+                Python::try_attach(|py| run.finish(py, state, time).and_then(|report| warn_of_losses(py, &report)));
             if sender.send(told.unwrap_or(Ok(()))).is_err() {
                 return;
             }
         }
     };
     thread::Builder::new().name("stepwell-exit".to_owned()).spawn(work)?;
-    let end = Instant::now() + EXIT_WAIT_MAX;
+    let end = begin + EXIT_WAIT_MAX;
     loop {
         match py.detach(|| receiver.recv_timeout(SIGNAL_POLL)) {
             Ok(Ok(())) => {}

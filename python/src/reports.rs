@@ -140,6 +140,20 @@ impl Report {
         self.told.gaps.iter().map(gap).collect()
     }
 
+    /// What the end of the run compacted: dictionaries with `metrics_name`, `rows`, `segments_before` and `segments_after`.
+    #[getter]
+    fn compacted<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let name = |name: &stepwell_engine::CompactedName| {
+            let row = PyDict::new(py);
+            row.set_item("metrics_name", &name.metrics_name)?;
+            row.set_item("rows", name.rows)?;
+            row.set_item("segments_before", name.segments_before)?;
+            row.set_item("segments_after", name.segments_after)?;
+            Ok(row)
+        };
+        self.told.compacted.iter().map(name).collect()
+    }
+
     /// What could not be done, in words.
     #[getter]
     fn warnings(&self) -> Vec<String> {

@@ -50,6 +50,15 @@ pub struct Inner {
     report: Mutex<Option<RunReport>>,
 }
 
+/// How much time the end of a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeLeft {
+    /// Small files may be compacted.
+    Enough,
+    /// The interpreter ends, and other runs wait to be finished.
+    Little,
+}
+
 impl Inner {
     /// Checks that this process may use the run.
     ///
@@ -94,7 +103,7 @@ impl Inner {
     ///
     /// # Errors
     /// `ForkedError`, `StorageError`.
-    pub fn finish(&self, py: Python<'_>, state: FinishState) -> PyResult<RunReport> {
+    pub fn finish(&self, py: Python<'_>, state: FinishState, time: TimeLeft) -> PyResult<RunReport> {
         self.check_process(py)?;
         let logger = mem::replace(&mut self.hot.borrow_mut(py)?.logger, LoggerSlot::Closed);
         let outcome = py.detach(move || {
@@ -105,7 +114,13 @@ impl Inner {
             let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
             let told = match &*report {
                 Some(known) => Ok(known.clone()),
-                None => self.engine.finish_as(state).inspect(|told| *report = Some(told.clone())),
+                None => {
+                    let told = match time {
+                        TimeLeft::Enough => self.engine.finish_as(state),
+                        TimeLeft::Little => self.engine.close_as(state),
+                    };
+                    told.inspect(|told| *report = Some(told.clone()))
+                }
             };
             drop(self.opened.lock().unwrap_or_else(PoisonError::into_inner).take());
             told
@@ -342,7 +357,8 @@ impl Run {
     /// Commits everything and closes the run. `state` is "finished" (default) or "failed".
     ///
     /// The report says how many rows were logged and what was lost: nothing, unless it says so. A second call gives the
-    /// same report. Raises StorageError, InputError.
+    /// same report. Many small files become few, which takes about a second at most (STEPWELL_COMPACT_AT_FINISH_ROWS=0
+    /// switches it off). Raises StorageError, InputError.
     #[pyo3(signature = (state = None))]
     fn finish(&self, py: Python<'_>, state: Option<&str>) -> PyResult<Report> {
         let state = match state {
@@ -353,7 +369,7 @@ impl Run {
                 return Err(Class::Input.error(py, fault));
             }
         };
-        self.inner.finish(py, state).map(Report::from)
+        self.inner.finish(py, state, TimeLeft::Enough).map(Report::from)
     }
 
     fn __enter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Py<Self>> {
@@ -372,7 +388,8 @@ impl Run {
             return Ok(false);
         }
         let state = if exception_type.is_some() { FinishState::Failed } else { FinishState::Finished };
-        let told = self.inner.finish(py, state).and_then(|report| lifetime::warn_of_losses(py, &report));
+        let told =
+            self.inner.finish(py, state, TimeLeft::Enough).and_then(|report| lifetime::warn_of_losses(py, &report));
         match told {
             // The exception of the block matters more than what went wrong after it.
             Err(fault) if exception_type.is_some() => fault.write_unraisable(py, None),

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import uuid
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -238,6 +239,31 @@ def test_an_exit_finishes_open_runs(store):
     )
     assert done.returncode == 1 and "broken" in done.stderr
     assert state(store, done.stdout.strip()) == "failed"
+
+
+LOG_IN_PARTS = """
+    import stepwell
+    run = stepwell.start("p", "parts")
+    for part in range(12):
+        run.log({"x": 0.5}, step=part)
+        run.commit_metrics()
+"""
+
+
+@pytest.mark.parametrize("end", ["print(run.finish().compacted)", "", "raise ValueError", "del run"])
+def test_the_end_of_a_run_compacts_its_small_files(store, end):
+    told = script(LOG_IN_PARTS + f"    {end}", store=store, code_expected=1 if "raise" in end else 0)
+    expected = [{"metrics_name": "metrics", "rows": 12, "segments_before": 12, "segments_after": 1}]
+    assert told == (str(expected) if "print" in end else "")
+    assert len(list(Path(store).glob("runs/*/*/*.parquet"))) == 1
+    assert stepwell.sql("SELECT count(*), count(DISTINCT step) FROM metrics", store).rows == [(12, 12)]
+    assert stepwell.sql("SELECT state FROM runs", store).rows[0][0] == ("failed" if "raise" in end else "finished")
+
+
+def test_the_end_of_a_run_compacts_nothing_where_it_is_switched_off(store):
+    env = dict(os.environ, STEPWELL_STORE=store, STEPWELL_COMPACT_AT_FINISH_ROWS="0")
+    assert script(LOG_IN_PARTS + "    print(run.finish().compacted)", store=store, env=env) == "[]"
+    assert len(list(Path(store).glob("runs/*/*/*.parquet"))) == 12
 
 
 def test_a_run_nobody_refers_to_is_finished(store):

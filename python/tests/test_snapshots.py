@@ -18,14 +18,18 @@ WRITERS = 4
 # Stored and read in one piece, which `struct` does not do.
 Words = ctypes.c_int64 * WRITERS
 
+# The ends of the runs of two writers compact them, and remove the replaced files at once; those of the others leave it to the
+# compactor.
 WRITER = """
 import ctypes, mmap, os, sys, time
+if int(sys.argv[3]) % 2:
+    os.environ["STEPWELL_COMPACT_AT_FINISH_ROWS"] = "0"
 import stepwell
 
 store, page, number, seconds, rate = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
 with open(page, "r+b") as file:
     shared = ctypes.c_int64.from_buffer(mmap.mmap(file.fileno(), 0), number * 8)
-acknowledged = 0
+acknowledged = merged = 0
 end = time.monotonic() + seconds
 while time.monotonic() < end:
     # A new run every second or so: some are ended, and may be compacted, while others are written.
@@ -42,6 +46,8 @@ while time.monotonic() < end:
                 run.commit_metrics("train")
                 committed = now
             time.sleep(0.001)
+        merged += sum(name["segments_before"] for name in run.finish().compacted)
+print(merged)
 """
 
 # Replaced files go after two seconds, and not after ten minutes: under the eyes of whoever reads.
@@ -77,18 +83,19 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
 
     def counted():
         # Sequence numbers rise by one in each run: as many as lie between the first and the last.
-        rows = stepwell.sql(
-            """SELECT r.params['writer'], sum(n), sum(numbers)
-               FROM (SELECT run_id, count(*) AS n, max(seq) - min(seq) + 1 AS numbers FROM metrics GROUP BY run_id)
-               JOIN runs r USING (run_id) GROUP BY 1""",
-            store,
-        ).rows
+        query = """SELECT r.params['writer'], sum(n), sum(numbers)
+                   FROM (SELECT run_id, count(*) AS n, max(seq) - min(seq) + 1 AS numbers FROM metrics GROUP BY run_id)
+                   JOIN runs r USING (run_id) GROUP BY 1"""
+        rows = stepwell.sql(query, store).rows
         assert all(rows == numbers for _, rows, numbers in rows), f"rows that are there twice, or missing: {rows}"
         by_writer = {writer: rows for writer, rows, _ in rows}
         return [by_writer.get(number, 0) for number in range(WRITERS)]
 
     command = [sys.executable, "-c", WRITER, store, str(page)]
-    writers = [subprocess.Popen([*command, str(number), str(seconds), rate]) for number in range(WRITERS)]
+    writers = [
+        subprocess.Popen([*command, str(number), str(seconds), rate], stdout=subprocess.PIPE, text=True)
+        for number in range(WRITERS)
+    ]
     snapshots = 0
     try:
         while not all(acknowledged()):
@@ -107,12 +114,12 @@ def test_each_snapshot_holds_what_was_acknowledged_once(store, tmp_path):
             if any(writer.poll() is None for writer in writers):
                 time.sleep(seconds / 300)
     finally:
-        for writer in writers:
-            writer.wait(timeout=60)
+        at_finish = [int(writer.communicate(timeout=60)[0] or -1) for writer in writers]
         told, _ = compactor.communicate(timeout=60)
     assert [writer.returncode for writer in [*writers, compactor]] == [0] * (WRITERS + 1)
     merged, removed = map(int, told.split())
     total, found = sum(acknowledged()), sum(counted())
     assert total == found
-    print(f"snapshots: {snapshots} cases, {total} records acknowledged, {found} kept, 0 lost, 0 invented; {merged} segments merged, {removed} files removed")
+    print(f"snapshots: {snapshots} cases, {total} records acknowledged, {found} kept, 0 lost, 0 invented; {merged} segments merged, {removed} files removed, {sum(at_finish)} merged by the ends of runs")
     assert merged > 0
+    assert at_finish[1] == at_finish[3] == 0 < max(at_finish[0], at_finish[2]), at_finish

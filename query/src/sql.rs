@@ -34,8 +34,8 @@ use crate::unnested;
 
 /// How often a waiting call looks whether it was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Snapshots that a query is asked over at most, when files go that they name.
-const SNAPSHOTS_MAX: u32 = 5;
+/// Snapshots that a query is asked over at most, when files go that they name: runs that end each take some away.
+const SNAPSHOTS_MAX: u32 = 50;
 /// Rows in a batch.
 const BATCH_ROWS: usize = 8192;
 /// Default of [`QueryOptions::memory_limit_bytes`].

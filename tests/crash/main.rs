@@ -16,7 +16,7 @@ use stepwell_tests::lanes::LaneRows;
 use stepwell_tests::random::Random;
 use stepwell_tests::settings::{number, seed};
 use stepwell_tests::tally::Tally;
-use stepwell_tests::tight_config;
+use stepwell_tests::{COMPACT_AT_FINISH, tight_config};
 
 /// Runs kept in one store before a fresh one is taken: later kills then meet a catalog with content.
 const RUNS_PER_STORE: u64 = 10;
@@ -59,6 +59,10 @@ fn start(words: &[&str], moment: Moment) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crash-writer"));
     if let Moment::At(point, n) = moment {
         command.env("STEPWELL_FAIL_POINT", format!("{point}@{n}"));
+        // The end of the run compacts it where its writer is to come to a fail point of that.
+        if point.starts_with(COMPACTION) {
+            command.env(COMPACT_AT_FINISH, u64::MAX.to_string());
+        }
     }
     command.args(words).stdout(Stdio::null()).spawn().expect("start the writer")
 }
@@ -156,6 +160,24 @@ fn a_kill_at_every_fail_point_of_a_compaction_leaves_each_row_once() {
     campaign.tally.close("compaction");
 }
 
+#[test]
+fn a_kill_at_every_fail_point_of_the_compaction_at_the_end_of_a_run_leaves_each_row_once() {
+    let rounds = number("STEPWELL_FAIL_POINT_ROUNDS", 1);
+    let mut random = Random::new(seed("compaction at the end of a run"));
+    let mut campaign = Campaign::default();
+    // The end of a run leaves the catalog for later.
+    let of_compaction = |point: &&str| point.starts_with(COMPACTION) && *point != "compact.catalog";
+    let points: Vec<&'static str> = FAIL_POINTS.into_iter().filter(of_compaction).collect();
+    for _ in 0..rounds {
+        for point in &points {
+            campaign.kill_at_the_end(point, &mut random);
+        }
+    }
+    let missed: Vec<_> = points.iter().filter(|point| !campaign.reached.contains(*point)).collect();
+    assert!(missed.is_empty(), "every fail point is reached; not {missed:?}");
+    campaign.tally.close("compaction at the end of a run");
+}
+
 /// What the fail points of compaction begin with.
 const COMPACTION: &str = "compact.";
 
@@ -200,6 +222,12 @@ impl Campaign {
         self.kill_then(case, Some(("compact", Moment::At(point, n))), random);
     }
 
+    /// A run that finishes, and a kill when the compaction at its end reaches `point`.
+    fn kill_at_the_end(&mut self, point: &'static str, random: &mut Random) {
+        let case = Case { processes: 1, threads: 2, ring: 4096, moment: Moment::At(point, 1) };
+        self.kill_then(case, None, random);
+    }
+
     fn note(&mut self, moment: Moment, killed: usize) {
         if let Moment::At(point, _) = moment
             && killed > 0
@@ -233,7 +261,8 @@ impl Campaign {
         let store = Store::open_with(&store, Access::Create, tight_config(4096)).expect("open and recover");
         assert!(store.recovery().failures.is_empty(), "{case:?}: {:?}", store.recovery().failures);
         self.check(&store, run, &pages, case);
-        if then.is_some_and(|(deed, _)| deed == "compact") {
+        let at_finish = matches!(case.moment, Moment::At(point, _) if point.starts_with(COMPACTION));
+        if at_finish || then.is_some_and(|(deed, _)| deed == "compact") {
             // What was cut short is finished by the next one; the rows are counted twice, before and after.
             let mut options = CompactOptions::default();
             (options.segments_max, options.remove_now) = (1, true);

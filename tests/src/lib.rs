@@ -21,6 +21,9 @@ use std::time::Duration;
 
 use stepwell_engine::EngineConfig;
 
+/// The variable that says how much the end of a run compacts.
+pub const COMPACT_AT_FINISH: &str = "STEPWELL_COMPACT_AT_FINISH_ROWS";
+
 /// Metrics name of everything the crash writer logs.
 pub const METRICS_NAME: &str = "crash";
 
@@ -44,7 +47,8 @@ pub fn memory_folder() -> tempfile::TempDir {
     folder.expect("folder")
 }
 
-/// Settings with rings so small that sealing, publishing and recycling go on all the time.
+/// Settings with rings so small that sealing, publishing and recycling go on all the time. The end of a run compacts nothing, unless
+/// the environment says so.
 pub fn tight_config(ring_records: u64) -> EngineConfig {
     let mut config = EngineConfig::default();
     config.ring_records = ring_records;
@@ -52,6 +56,7 @@ pub fn tight_config(ring_records: u64) -> EngineConfig {
     config.segment_age = Duration::from_millis(15);
     config.sync_interval = Duration::from_millis(10);
     config.wait_limit = Duration::from_secs(60);
+    config.compact_at_finish_rows_max = settings::number(COMPACT_AT_FINISH, 0);
     config.journal_folder = std::env::var_os("STEPWELL_JOURNAL_DIR").map(Into::into);
     config
 }

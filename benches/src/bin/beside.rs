@@ -142,6 +142,7 @@ fn leave_behind(folder: &Path) -> Result<()> {
 fn write_small_segments(folder: &Path) -> Result<()> {
     let mut config = EngineConfig::default();
     config.segment_age = NEVER;
+    config.compact_at_finish_rows_max = 0;
     let store = Store::open_with(folder, Access::Create, config)?;
     let run = store.start_run(RunOptions::new("bench", "ended"))?;
     let metric = run.metric("training_metrics", "loss")?;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::{Place, Ran};
 
-/// Settings under which an import writes a segment for every 2,048 records.
-const SMALL: [(&str, &str); 2] = [("STEPWELL_RING_RECORDS", "4096"), ("STEPWELL_SEGMENT_ROWS", "2048")];
+/// Settings under which an import writes a segment for every 2,048 records, and leaves them as they are.
+const SMALL: [(&str, &str); 3] =
+    [("STEPWELL_RING_RECORDS", "4096"), ("STEPWELL_SEGMENT_ROWS", "2048"), ("STEPWELL_COMPACT_AT_FINISH_ROWS", "0")];
 
 /// A store with one run, `long`, of more than eight segments.
 fn place() -> Place {

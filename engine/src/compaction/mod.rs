@@ -19,26 +19,41 @@
 //!    it the new ones count and the old ones are files that may be removed. No state in between can be read.
 //! 5. The log is synced. No old file is removed before that, so a power cut that takes the line back finds the old segments.
 //! 6. The catalog is brought up to date.
-//! 7. After [`EngineConfig::replaced_grace`](crate::EngineConfig), counted from the time of the line, whoever opens the store for
+//! 7. At the end of a run at once, otherwise after [`EngineConfig::replaced_grace`](crate::EngineConfig), counted from the time of the line, whoever opens the store for
 //!    logging or compacts it compares the new segments with their hashes once more, and removes the old files.
+//!
+//! # When
+//!
+//! By [`Store::compact`](crate::Store::compact), and by itself at the end of a run ([`Run::finish`](crate::Run::finish)): once the
+//! run is finished on the device and its event log was let go, what its own writer left is compacted by the same code under the same
+//! locks, as far as [`EngineConfig::compact_at_finish_rows_max`](crate::EngineConfig) allows. Whatever happens to that, the run is
+//! finished. It is left out on network and FUSE file systems, where nobody can say how long it would take, and where a file that
+//! another machine reads from cannot be removed under its eyes.
 //!
 //! # Who may still need an old file
 //!
 //! A [`Snapshot`](crate::Snapshot) of this process keeps the files it names for as long as it lives: they are not removed. One of
 //! another process has the grace period; locks could not tell, as some network file systems have none. After that, a file
 //! that is gone is [`Error::SegmentRetired`](crate::Error::SegmentRetired): asked again, the store answers from the new segments.
+//!
+//! At the end of a run there is no grace period, so that whoever reads the Parquet files by a pattern does not find each row twice:
+//! old files go at once, unless a snapshot of this process names them. A reader of another process that has one open reads on, as
+//! the file systems of one machine keep what is open; one that comes too late is told `SegmentRetired`, and SQL asks again over a new
+//! snapshot by itself.
 
+mod at_finish;
 mod merge;
 mod pins;
 mod plan;
 mod removal;
 mod writer;
 
+pub(crate) use at_finish::{CompactedAtFinish, LeftName, compact_at_finish};
 pub(crate) use pins::Pin;
 pub(crate) use removal::{Age, mark_owner, open_elsewhere, remove_due, remove_of_writer, retired};
-pub(crate) use writer::compact_due;
-#[cfg(test)]
-pub(crate) use writer::compact_writer;
+pub(crate) use writer::{compact_due, compact_writer};
+
+use std::time::Instant;
 
 use crate::ids::{RunId, WriterId};
 
@@ -59,6 +74,8 @@ pub struct CompactOptions {
     pub small_bytes: u64,
     /// Most rows of a new segment, about; default 1,048,576. Bounds the memory: about 150 bytes a row.
     pub segment_rows_max: u64,
+    /// Names whose segments have not been read by then are left alone.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Default for CompactOptions {
@@ -70,6 +87,7 @@ impl Default for CompactOptions {
             segments_max: 8,
             small_bytes: 1 << 20,
             segment_rows_max: 1 << 20,
+            until: None,
         }
     }
 }

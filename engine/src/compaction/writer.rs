@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::merge::Merge;
 use super::plan::Size;
@@ -149,7 +150,11 @@ pub(crate) fn compact_writer(
             continue;
         }
         match work.compact(name) {
-            Ok(compacted) => report.compacted.push(compacted),
+            Ok(Some(compacted)) => report.compacted.push(compacted),
+            Ok(None) => {
+                let why = format!("reading the segments of {name:?} takes too long");
+                report.skipped.push(NotCompacted { run_id, writer, why });
+            }
             Err(error) => report.failures.push(failure(run_id, writer, &error)),
         }
     }
@@ -199,11 +204,15 @@ impl Compaction<'_> {
         Mark::remove_left(self.layout, self.run_id, self.writer)
     }
 
-    fn compact(&mut self, name: &str) -> Result<CompactedName> {
+    /// Merges the segments of a metrics name; `None` when there is no time for it.
+    fn compact(&mut self, name: &str) -> Result<Option<CompactedName>> {
         let old: Vec<SegmentRecord> =
             self.manifest.segments.iter().filter(|segment| segment.metrics_name == name).cloned().collect();
         let identity = self.registered(name, &old)?;
         for segment in &old {
+            if self.options.until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
             check_on(self.layout.storage(), &self.folder().join(&segment.file), segment.blake3)?;
         }
         let mut pending = Vec::new();
@@ -233,7 +242,7 @@ impl Compaction<'_> {
             replaced: old.iter().map(|segment| segment.n).collect(),
             segments: new,
         })?;
-        Ok(compacted)
+        Ok(Some(compacted))
     }
 
     /// The identity that the rows have, by the last metrics artifact.

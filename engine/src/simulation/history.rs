@@ -175,6 +175,7 @@ impl History {
             seal_deadline: Duration::from_millis(10),
             wait_limit: Duration::ZERO,
             replaced_grace: Duration::ZERO,
+            compact_at_finish_rows_max: 0,
             journal_folder: None,
         };
         Self {

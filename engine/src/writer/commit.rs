@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::compaction::LeftName;
 use crate::error::{Error, Result, with_causes};
 use crate::event_log::Durability;
 use crate::events::{Event, FinishState, MetricsCommitted};
@@ -138,6 +139,19 @@ impl WriterCore {
         self.drop_rings();
         self.release_log();
         fail_point::reach("finish.end");
+    }
+
+    /// What the writer has in segments, by metrics name; nothing before it has let go of its event log.
+    pub(crate) fn left(&self) -> Vec<LeftName> {
+        if !self.is_released() {
+            return Vec::new();
+        }
+        let of_name = |(name, state): (&String, &NameState)| LeftName {
+            name: name.clone(),
+            segments: state.segments.len() as u64,
+            rows: state.identity.rows(),
+        };
+        self.sealing().names.iter().map(of_name).collect()
     }
 
     fn remove_journal_folder(&self, sealing: &Sealing) {

@@ -348,6 +348,11 @@ impl WriterCore {
         drop(lock(&self.log).take());
     }
 
+    /// Whether the run was finished and settled, and its lock let go.
+    pub(super) fn is_released(&self) -> bool {
+        lock(&self.log).is_none()
+    }
+
     /// Commits the rest, says how the run ended, and closes it.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ const SEGMENTS: i64 = 30;
 fn config(secs: u64) -> EngineConfig {
     let mut config = small_config();
     config.replaced_grace = Duration::from_secs(secs);
+    config.compact_at_finish_rows_max = 0;
     config
 }
 

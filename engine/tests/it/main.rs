@@ -4,6 +4,7 @@ mod artifacts;
 mod bad_input;
 mod common;
 mod compaction;
+mod compaction_at_finish;
 mod live;
 mod logging;
 mod lost_journals;

@@ -53,6 +53,7 @@ fn a_query_whose_files_were_compacted_away_is_answered_from_those_in_their_place
     let folder = tempfile::tempdir().expect("folder");
     let mut config = EngineConfig::default();
     config.replaced_grace = Duration::ZERO;
+    config.compact_at_finish_rows_max = 0;
     let store = Store::open_with(folder.path(), Access::Create, config).expect("store");
     let run = store.start_run(RunOptions::new("p", "s")).expect("run");
     let loss = run.metric("m", "loss").expect("metric");

@@ -58,6 +58,7 @@ pub fn quiet_config(ring_records: u64) -> EngineConfig {
     config.segment_age = Duration::from_secs(3600);
     config.sync_interval = Duration::from_secs(3600);
     config.replaced_grace = Duration::from_secs(24 * 3600);
+    config.compact_at_finish_rows_max = 0;
     config
 }
 
