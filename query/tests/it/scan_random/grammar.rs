@@ -152,7 +152,7 @@ impl<'a> Asker<'a> {
     }
 
     fn atom(&mut self) -> String {
-        match self.below(10) {
+        let atom = match self.below(10) {
             0..=3 => self.text_atom(),
             4..=6 => self.number_atom(),
             7 | 8 => self.value_atom(),
@@ -164,7 +164,8 @@ impl<'a> Asker<'a> {
                     _ => format!("time {sign} {time}"),
                 }
             }
-        }
+        };
+        format!("({atom})")
     }
 
     fn text_atom(&mut self) -> String {
@@ -317,6 +318,8 @@ impl<'a> Asker<'a> {
         let clause = self.clause();
         let is_grouped = self.below(3) > 0;
         let mut aggregates: Vec<String> = (0..=self.below(3)).map(|_| self.aggregate()).collect();
+        aggregates.sort();
+        aggregates.dedup();
         if self.below(3) == 0 {
             aggregates = vec![format!("{}, min(step), max(step)", self.extremes())];
         }
