@@ -358,7 +358,9 @@ impl Query {
         }
         // Dropped first: a part of the scan that is still running could meet a damaged file after the warnings.
         drop(stream);
-        let mut warnings: Vec<String> = guard.damaged().iter().map(warning).collect();
+        // An answer that refuses damaged files has all its rows: what was met was read ahead, and not asked for.
+        let left_out = if guard.policy == DamagedPolicy::Skip { guard.damaged() } else { Vec::new() };
+        let mut warnings: Vec<String> = left_out.iter().map(warning).collect();
         if cut {
             warnings.push(format!("the result was cut after {rows_max} rows, as asked; there are more"));
         }

@@ -61,6 +61,11 @@ fn scan_of(plan: &Plan) -> Option<&MetricsScanExec> {
     }
 }
 
+/// A scan that gives its thread back from time to time, as DataFusion had made the one it takes the place of.
+fn cooperative(scan: MetricsScanExec) -> Plan {
+    Arc::new(CooperativeExec::new(Arc::new(scan)))
+}
+
 fn with_input(plan: &Plan, input: Plan) -> Result<Plan> {
     Arc::clone(plan).replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
@@ -86,7 +91,7 @@ fn of_extremes(plan: &Plan) -> Result<Option<Plan>> {
         && aggregate.filter_expr().iter().all(Option::is_none)
         && aggregate.group_expr().expr().iter().all(|(expr, _)| is_constant(expr));
     match scan.of_extremes().filter(|_| fits) {
-        Some(scan) => with_input(plan, Arc::new(scan)).map(Some),
+        Some(scan) => with_input(plan, cooperative(scan)).map(Some),
         None => Ok(None),
     }
 }
@@ -100,8 +105,8 @@ fn in_order(plan: &Plan) -> Option<Plan> {
     let merge = plan.downcast_ref::<SortPreservingMergeExec>()?;
     let scan = scan_of(merge.input())?.read_ahead();
     Some(match merge.fetch() {
-        Some(limit) => scan.with_fetch(Some(limit))?,
-        None => Arc::new(scan),
+        Some(limit) => Arc::new(CooperativeExec::new(scan.with_fetch(Some(limit))?)),
+        None => cooperative(scan),
     })
 }
 
@@ -115,7 +120,7 @@ fn in_one_piece(plan: &Plan) -> Result<Option<Plan>> {
         Some((last, first, scan))
     };
     let Some((last, first, scan)) = parts() else { return Ok(None) };
-    let input: Plan = Arc::new(scan.read_ahead());
+    let input = cooperative(scan.read_ahead());
     let schema = input.schema();
     let (groups, filters) = (first.group_expr().clone(), first.filter_expr().to_vec());
     let aggregate =

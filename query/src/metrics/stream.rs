@@ -19,7 +19,7 @@ use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::try_unfold;
-use futures::{Stream, StreamExt, TryStreamExt, future};
+use futures::{Stream, StreamExt, TryStreamExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::exec::{Scan, Way};
@@ -77,16 +77,19 @@ fn ahead(
         })
         .buffered(tasks.max(1))
         .map(|read| read.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?);
-    let mut left = limit.unwrap_or(usize::MAX);
-    batches
-        .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
+    let batches = batches
+        .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok::<_, DataFusionError>)))
         .try_flatten()
-        .map_ok(move |batch| {
-            let rows = batch.num_rows().min(left);
-            left -= rows;
-            batch.slice(0, rows)
-        })
-        .try_take_while(|batch| future::ready(Ok(batch.num_rows() > 0)))
+        .boxed();
+    // After the last row that is wanted nothing is waited for: a part behind it may be damaged, and is not asked for.
+    try_unfold((batches, limit.unwrap_or(usize::MAX)), |(mut batches, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let Some(batch) = batches.try_next().await? else { return Ok(None) };
+        let rows = batch.num_rows().min(left);
+        Ok(Some((batch.slice(0, rows), (batches, left - rows))))
+    })
 }
 
 /// What EXPLAIN ANALYZE shows of a stream.

@@ -13,6 +13,7 @@ mod hostile;
 mod parameters;
 mod policy;
 mod pruning;
+mod scan_random;
 mod store;
 mod support;
 mod table_functions;

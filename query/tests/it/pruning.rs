@@ -206,6 +206,26 @@ fn a_long_curve_in_order_is_not_merged() {
     }
 }
 
+/// A scan that reads ahead asked for one part more after the last row of a LIMIT: a damaged file behind it failed a query that
+/// needs no row of it.
+#[test]
+fn a_limit_ends_before_a_damaged_file_that_was_read_ahead() {
+    let mut fixture = Fixture::new();
+    let first = fixture.run("p", "s", None, &[]);
+    let second = fixture.run("p", "s", None, &[]);
+    for run in [first, second] {
+        fixture.log(run, "m", "x", &(0..40_000).map(f64::from).collect::<Vec<_>>());
+    }
+    let data = fixture.snapshot(Placement::Committed);
+    let damaged = data.segments.iter().find(|segment| segment.run_id == second).expect("a segment");
+    fs::write(&damaged.path, b"no longer a segment").expect("damaged");
+    let session = crate::support::session_of(data, QueryOptions::default().with_parallelism(2));
+    let sql = "SELECT run_id, metrics_name, metric, step FROM metrics ORDER BY run_id, step";
+    assert!(plan_of(&session, &format!("{sql} LIMIT 40000")).contains("read_ahead=2"));
+    assert_eq!(ask(&session, &format!("{sql} LIMIT 40000")).len(), 40_000);
+    assert!(crate::support::fail(&session, &format!("{sql} LIMIT 40001")).is_corruption());
+}
+
 /// The lowest and highest values are known without reading, unless there is a value that is no number: groups leave NaN out.
 #[test]
 fn extremes_come_from_statistics_where_these_hold_them() {
