@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 
 use stepwell_engine::{Access, RunOptions, RunState, Store};
@@ -14,18 +14,21 @@ fn a_second_reader_sees_each_row_exactly_once_while_segments_are_committed() {
     let run = store.start_run(RunOptions::new("p", "s")).expect("run");
     let metric = run.metric("m", "x").expect("metric");
     let done = AtomicBool::new(false);
-    let logged = std::sync::atomic::AtomicI64::new(0);
+    let logged = AtomicI64::new(0);
+    let looks = AtomicU64::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut log = run.logger().expect("logger");
-            for step in 0..60_000 {
+            // On a busy machine the reader may not have got its turn by then.
+            let mut step = 0;
+            while step < 60_000 || looks.load(Ordering::Acquire) < 5 {
                 log.log(metric, step, step as f64).expect("logged");
-                logged.store(step + 1, Ordering::Release);
+                step += 1;
+                logged.store(step, Ordering::Release);
             }
             done.store(true, Ordering::Release);
         });
         let reader = Store::open_with(folder.path(), Access::Read, small_config()).expect("reader");
-        let mut looks = 0;
         loop {
             let finished = done.load(Ordering::Acquire);
             let before = logged.load(Ordering::Acquire);
@@ -35,12 +38,11 @@ fn a_second_reader_sees_each_row_exactly_once_while_segments_are_committed() {
             assert!(found.len() as i64 >= before, "{} of {before} acknowledged rows seen", found.len());
             assert!(found.iter().enumerate().all(|(index, row)| row.seq == index as i64), "a prefix, without holes");
             assert_eq!(snapshot.runs()[0].state, RunState::Running);
-            looks += 1;
+            looks.fetch_add(1, Ordering::Release);
             if finished {
                 break;
             }
         }
-        assert!(looks > 3, "{looks}");
     });
 }
 
