@@ -34,6 +34,7 @@ mod ema;
 mod extremes;
 mod finite;
 mod interpolate;
+mod nan_in_groups;
 mod pick;
 mod pick_groups;
 mod points;
@@ -82,4 +83,5 @@ pub(crate) fn register(context: &SessionContext) {
     AGGREGATES.iter().for_each(|function| context.register_udaf(function.clone()));
     context.register_udwf(EMA.clone());
     context.register_udf(IS_FINITE.clone());
+    nan_in_groups::register(context);
 }

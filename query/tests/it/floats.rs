@@ -89,3 +89,25 @@ fn bit_patterns_are_kept() {
         assert_eq!(found, values.map(f64::to_bits), "{placement:?}");
     }
 }
+
+// The lowest loss of a run that diverged was that after the NaN, or NaN: DataFusion's fast path for groups forgot what came before.
+#[test]
+fn a_group_with_a_nan_has_the_extremes_that_it_has_alone() {
+    let mut fixture = Fixture::new();
+    let run = fixture.run("p", "s", None, &[]);
+    fixture.log(run, "m", "diverged", &[0.1, f64::NAN, 5.0]);
+    fixture.log(run, "m", "ends", &[0.5, 0.2, f64::NAN]);
+    fixture.log(run, "m", "infinite", &[f64::NEG_INFINITY; 3]);
+    for placement in PLACEMENTS {
+        let session = fixture.session(placement);
+        for metric in ["diverged", "ends", "infinite"] {
+            let alone = format!("SELECT min(value), max(value) FROM metrics WHERE metric = '{metric}'");
+            let alone = ask(&session, &alone);
+            let grouped = "SELECT metric, min(value) AS low, max(value) AS high, count(*) FROM metrics GROUP BY metric";
+            let grouped = ask(&session, &format!("SELECT low, high FROM ({grouped}) WHERE metric = '{metric}'"));
+            assert_eq!(grouped, alone, "{placement:?} {metric}");
+        }
+        let sql = "SELECT metric, min(value), max(value) FROM metrics GROUP BY metric ORDER BY metric";
+        assert_eq!(ask(&session, sql), ["diverged|0.1|NaN", "ends|0.2|NaN", "infinite|-inf|-inf"], "{placement:?}");
+    }
+}
