@@ -200,13 +200,15 @@ pub(crate) fn open_elsewhere(layout: &Layout) -> Option<u32> {
         name.push(suffix);
         std::fs::metadata(PathBuf::from(name))
     });
+    // On a tmpfs, inodes of different ones have the same numbers, and the device numbers tell them apart.
+    let is_tmpfs = layout.file_system().name == "tmpfs";
     let held: Vec<(u64, u64)> =
         files.into_iter().filter_map(|file| file.ok().map(|file| (file.dev(), file.ino()))).collect();
     locks.lines().find_map(|line| {
         let (pid, device, inode) = lock_of(line)?;
         let is_ours = |(dev, ino): &(u64, u64)| {
             // Some file systems show another device number to `stat`, an anonymous one.
-            let is_anonymous = rustix::fs::major(*dev) == 0;
+            let is_anonymous = rustix::fs::major(*dev) == 0 && !is_tmpfs;
             *ino == inode && (is_anonymous || (rustix::fs::major(*dev), rustix::fs::minor(*dev)) == device)
         };
         (pid != std::process::id() && held.iter().any(is_ours)).then_some(pid)
