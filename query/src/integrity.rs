@@ -160,7 +160,8 @@ pub(crate) struct OpenSegment {
     pub(crate) hashed_bytes: u64,
 }
 
-fn rows_of(footer: &ParquetMetaData) -> u64 {
+/// Rows of a segment, by its footer.
+pub(crate) fn rows_of(footer: &ParquetMetaData) -> u64 {
     u64::try_from(footer.file_metadata().num_rows()).unwrap_or_default()
 }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -259,17 +259,11 @@ impl ExecutionPlan for MetricsScanExec {
         let rows = self.limit.map_or(rows, |limit| rows.min(limit));
         let is_count = self.scan.columns.is_empty() && self.dynamic.is_empty() && self.limit.is_none();
         let known = Precision::Exact(rows);
-        let columns = self
-            .scan
-            .schema
-            .fields()
-            .iter()
-            .map(|_| ColumnStatistics { null_count: Precision::Absent, ..ColumnStatistics::new_unknown() });
         Ok(Arc::new(Statistics {
             num_rows: if is_count && self.is_verified() { known } else { known.to_inexact() },
             // Planning compares this with tables in memory, so the size of the compressed files would mislead it.
             total_byte_size: Precision::Inexact(rows.saturating_mul(ROW_BYTES)),
-            column_statistics: columns.collect(),
+            column_statistics: Statistics::unknown_column(&self.scan.schema),
         }))
     }
 

@@ -19,7 +19,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::parts::{MetricRows, Part};
 use super::pruning::{Page, PageBounds};
-use crate::integrity::OpenSegment;
+use crate::integrity::{OpenSegment, rows_of};
 
 /// Positions of the columns of a segment that bounds are kept for.
 pub(crate) const STEP: usize = 3;
@@ -35,7 +35,7 @@ pub(crate) fn read(
     bytes_read: Count,
 ) -> Result<ParquetRecordBatchReader> {
     let OpenSegment { file, footer, .. } = segment;
-    let rows = rows_of(footer.metadata());
+    let rows = usize::try_from(rows_of(footer.metadata())).unwrap_or_default();
     let selection = RowSelection::from_consecutive_ranges(part.ranges().into_iter(), rows);
     let mask = ProjectionMask::leaves(footer.parquet_schema(), columns.iter().copied());
     let bytes = SegmentBytes { file, bytes_read };
@@ -50,10 +50,6 @@ pub(crate) fn read(
 /// The next batch of a reader.
 pub(crate) fn next_batch(reader: &mut ParquetRecordBatchReader) -> Result<Option<RecordBatch>> {
     Ok(reader.next().transpose()?)
-}
-
-pub(crate) fn rows_of(footer: &ParquetMetaData) -> usize {
-    usize::try_from(footer.file_metadata().num_rows()).unwrap_or_default()
 }
 
 /// How many row groups hold rows of `part`, and how many do not.
