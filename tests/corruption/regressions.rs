@@ -113,6 +113,19 @@ fn a_catalog_that_is_not_what_the_logs_say_is_told_by_verify() {
     assert_right("catalog", [Change::Set(at, b"fun 1".to_vec())]);
 }
 
+/// SQLite takes `ParentContExt` for `ParentContext`. A catalog that was built anew in place kept the damaged name, so that `doctor
+/// --repair` repaired the same difference each time.
+#[test]
+fn a_catalog_with_a_damaged_definition_is_replaced() {
+    let stratum = stratum("catalog");
+    let sound = stratum.sound();
+    let name = b"ParentContext";
+    let places = sound.windows(name.len()).enumerate().filter(|(_, window)| *window == name).map(|(at, _)| at);
+    let changes: Vec<_> = places.map(|at| Change::Set(at, b"ParentContExt".to_vec())).collect();
+    assert!(changes.len() >= 3, "the name, the table's name and the text of the definition");
+    assert_right("catalog", changes);
+}
+
 /// The line that names the segments of a finished run was damaged. Once the catalog was built anew, its rows were in no
 /// table, and nobody took the segments up, because the run was finished.
 #[test]

@@ -1,6 +1,6 @@
 //! Bringing the catalog up to date with the event logs, and building it anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -242,11 +242,27 @@ impl Catalog {
     }
 }
 
-/// Has SQLite check the file, the entries of its indices among it.
+/// Has SQLite check the file, the entries of its indices among it, and compares the definitions of tables and indices with those
+/// of a new catalog: SQLite takes a table whose name was changed from `Context` to `ContExt` for the same one, and keeps the name.
 pub(super) fn check_soundness(connection: &Connection, path: &Path) -> Result<()> {
     let verdict: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed("check", path))?;
-    if verdict == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), fault: verdict }) }
+    let damaged = |fault| Err(Error::Damaged { path: path.to_owned(), fault });
+    if verdict != "ok" {
+        return damaged(verdict);
+    }
+    let found = definitions(connection).map_err(failed("check", path))?;
+    let expected = Catalog::open_in_memory()?.with(definitions).map_err(failed("check", path))?;
+    match expected.difference(&found).next() {
+        Some((kind, name, _)) => damaged(format!("its {kind} `{name}` is missing, or is not defined as Stepwell does")),
+        None => Ok(()),
+    }
+}
+
+/// Kind, name and text of every table and index. There may be more than those of Stepwell.
+fn definitions(connection: &Connection) -> rusqlite::Result<BTreeSet<(String, String, Option<String>)>> {
+    let mut select = connection.prepare("SELECT type, name, sql FROM sqlite_schema")?;
+    select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
 }
 
 /// Builds a new file and puts it in the place of a damaged one.
