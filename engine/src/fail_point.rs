@@ -5,7 +5,7 @@
 //! `reach` is an empty function.
 
 /// Every fail point, in the order in which a run meets them.
-pub const FAIL_POINTS: [&str; 50] = [
+pub const FAIL_POINTS: [&str; 54] = [
     "log.create.begin",
     "log.create.written",
     "log.create.end",
@@ -56,6 +56,10 @@ pub const FAIL_POINTS: [&str; 50] = [
     "compact.remove.file",
     "compact.remove.synced",
     "compact.remove.event",
+    "pack.begin",
+    "pack.written",
+    "pack.published",
+    "pack.removed",
 ];
 
 /// Reaches a fail point.

@@ -65,6 +65,11 @@ impl Layout {
         self.root.join("objects")
     }
 
+    /// Folder of packs, see [`crate::packs`]. It may be deleted.
+    pub fn packs(&self) -> PathBuf {
+        self.root.join("packs")
+    }
+
     /// Folder of all runs.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")

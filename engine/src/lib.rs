@@ -61,6 +61,7 @@ mod manifest;
 pub mod names;
 mod objects;
 mod orphans;
+pub mod packs;
 pub mod recovery;
 mod ring;
 pub mod run;
@@ -80,7 +81,7 @@ mod format_doc;
 #[cfg(test)]
 mod simulation;
 
-pub use compaction::{CompactFailure, CompactOptions, CompactReport, CompactedName, NotCompacted};
+pub use compaction::{CompactFailure, CompactOptions, CompactReport, CompactedName, NotCompacted, Packed};
 pub use config::EngineConfig;
 pub use error::{Error, LogError, Result, with_causes};
 pub use events::{Direction, FinishState, ParamValue};

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::TimestampMicrosecondType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
 use crate::error::{Error, Result};
@@ -20,7 +19,7 @@ use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, SegmentFile};
 use crate::manifest::Manifest;
 use crate::ring::SEQ_INDEX_BITS;
-use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, SegmentSource, check_format, without_panic};
+use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, open_reader, without_panic};
 use crate::storage::list_if_there;
 use crate::verify::check_on;
 
@@ -81,7 +80,7 @@ impl Orphan {
 
     fn read_checked(&self, layout: &Layout, bytes: u64) -> Result<OrphanRows> {
         let parquet = |source| Error::Parquet { action: "read", path: self.path.clone(), source };
-        let builder = reader_of(layout, &self.path)?;
+        let builder = open_reader(layout, &self.path)?;
         let metrics_name = self.footer_value(builder.metadata(), METRICS_NAME_KEY)?;
         let metrics = self.footer_value(builder.metadata(), METRICS_KEY)?;
         let metrics = serde_json::from_str(&metrics).map_err(|error| self.damaged(&error.to_string()))?;
@@ -148,7 +147,7 @@ impl KnownRows {
 
     fn read_one(&mut self, layout: &Layout, path: &Path) -> Result<()> {
         let parquet = |source| Error::Parquet { action: "read", path: path.to_owned(), source };
-        let builder = reader_of(layout, path)?;
+        let builder = open_reader(layout, path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["seq"]);
         for batch in builder.with_projection(mask).build().map_err(parquet)? {
             add_indices(&mut self.indices, batch?.column(0).as_primitive());
@@ -188,17 +187,6 @@ impl KnownRows {
         known.extend(indices);
         known.sort_unstable();
     }
-}
-
-fn reader_of(layout: &Layout, path: &Path) -> Result<ParquetRecordBatchReaderBuilder<SegmentSource>> {
-    let file = SegmentSource::open(layout, path).map_err(Error::io("open the segment", path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|source| Error::Parquet {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })?;
-    check_format(builder.metadata(), path)?;
-    Ok(builder)
 }
 
 fn add_indices(indices: &mut Indices, column: &Int64Array) {

@@ -12,7 +12,7 @@ use crate::clock::wall_nanos;
 use crate::compaction::{self, Age, CompactOptions, CompactReport, Pin};
 use crate::config::EngineConfig;
 use crate::doctor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::event_log::{read_log, writers_of};
 use crate::events::{EVENT_FORMAT_FIRST, WriterStarted};
 use crate::fail_point;
@@ -25,6 +25,7 @@ use crate::layout::{Layout, TEMP_PREFIX};
 use crate::manifest::Manifest;
 use crate::names::{NameKind, check_name};
 use crate::objects;
+use crate::packs::{self, Candidates};
 use crate::recovery::{RecoveryReport, artifact_of, journals_of, recover_dead, recover_writer};
 use crate::run::{MetricsArtifact, Run, RunOptions};
 use crate::scratch;
@@ -348,7 +349,8 @@ impl Store {
 
     /// Merges the many small segments of ended writers into few, with the same rows, and removes the files that an earlier
     /// compaction replaced once their grace period has passed ([`EngineConfig::replaced_grace`]). What is damaged is left as it
-    /// is and told in the report; the rest goes on. `progress` is told how many of how many bytes are done.
+    /// is and told in the report; the rest goes on. Then small segments of ended runs are packed, unless `options` name runs, see
+    /// [`crate::packs`]. `progress` is told how many of how many bytes are done.
     ///
     /// Runs that are being written are left alone, and readers are not held up: see [`Snapshot`] for how long they may read what
     /// they began to.
@@ -386,8 +388,14 @@ impl Store {
         if !options.dry_run {
             let age = if options.remove_now { Age::Any } else { Age::Grace(config.replaced_grace) };
             compaction::remove_due(layout, &catalog, &options.runs, age, u64::MAX, &mut report)?;
-            drop(catalog);
-            refreshed()?;
+        }
+        drop(catalog);
+        let catalog = refreshed()?;
+        if options.runs.is_empty() {
+            let candidates = Candidates::of(&catalog, options)?;
+            if let Err(error) = packs::build(layout, &candidates, options, &mut report) {
+                report.not_packed = Some(with_causes(&error));
+            }
         }
         Ok(report)
     }

@@ -3,7 +3,7 @@
 //! A process reads each file whole once for that. A file whose length and time of change are still the same is not
 //! hashed again by the same process, and the footers of verified files are kept, so that repeated queries are cheap.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use stepwell_engine::batch::segment_schema;
+use stepwell_engine::packs::{PackContents, PackFile};
 use stepwell_engine::{ContentHash, RunId, SegmentInfo};
 
 use crate::error::{DamagedSegment, SegmentFault};
@@ -22,6 +23,9 @@ use crate::per_process::PerProcess;
 const VERIFIED_FILES_MAX: usize = 200_000;
 /// Bytes of footers that are kept; beyond it the memory is started anew.
 const FOOTER_BYTES_MAX: usize = 128 << 20;
+
+/// Packs whose contents are kept; beyond it the memory is started anew.
+const PACKS_MAX: usize = 256;
 
 /// What to do with a segment whose file is missing or is not what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,35 +37,48 @@ pub enum DamagedPolicy {
     Skip,
 }
 
-/// What identifies the bytes of a segment.
-#[derive(Debug)]
-pub(crate) struct SegmentFile {
-    pub(crate) path: PathBuf,
-    pub(crate) run: RunId,
+/// What identifies the bytes of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct RegisteredFile {
+    path: PathBuf,
     bytes: u64,
     blake3: ContentHash,
-    /// Rows that the event log tells of, metric by metric.
     rows: u64,
+}
+
+/// A segment's file.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    pub(crate) file: RegisteredFile,
+    run: RunId,
 }
 
 impl SegmentFile {
     pub(crate) fn new(segment: &SegmentInfo) -> Self {
-        Self {
+        let file = RegisteredFile {
             path: segment.path.clone(),
-            run: segment.run_id,
             bytes: segment.bytes,
             blake3: segment.blake3,
+            // As the event log counts them, metric by metric.
             rows: segment.metrics.iter().map(|metric| metric.count).sum(),
-        }
+        };
+        Self { file, run: segment.run_id }
     }
 
-    fn damaged(&self, fault: SegmentFault) -> DamagedSegment {
-        DamagedSegment { path: self.path.clone(), run: self.run, fault }
+    pub(crate) fn damaged(&self, fault: SegmentFault) -> DamagedSegment {
+        DamagedSegment { path: self.file.path.clone(), run: self.run, fault }
+    }
+}
+
+impl RegisteredFile {
+    /// A pack, whose length is what it is now: its hash says the rest.
+    pub(crate) fn of_pack(pack: &PackFile) -> io::Result<Self> {
+        let bytes = std::fs::metadata(&pack.path)?.len();
+        Ok(Self { path: pack.path.clone(), bytes, blake3: pack.blake3, rows: pack.rows })
     }
 
-    /// Opens the file after comparing it with what was registered. Blocks for as long as reading it takes once.
-    pub(crate) fn open_blocking(&self) -> Result<OpenSegment, DamagedSegment> {
-        self.try_open().map_err(|fault| self.damaged(fault))
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Opens the file when this process has compared it before, which takes no more than a look at its length and times;
@@ -90,7 +107,8 @@ impl SegmentFile {
         (metadata.len() == self.bytes).then_some(Stamp { modified, blake3: self.blake3 })
     }
 
-    fn try_open(&self) -> Result<OpenSegment, SegmentFault> {
+    /// Opens the file after comparing it with what was registered. Blocks for as long as reading it takes once.
+    pub(crate) fn open_blocking(&self) -> Result<OpenSegment, SegmentFault> {
         let mut file = File::open(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SegmentFault::Missing,
             _ => unreadable(&error),
@@ -175,6 +193,8 @@ struct Memory {
     verified: HashMap<PathBuf, Stamp>,
     footers: HashMap<ContentHash, ArrowReaderMetadata>,
     footer_bytes: usize,
+    /// What packs have.
+    packs: HashMap<ContentHash, Arc<PackContents>>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -228,16 +248,44 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A pack that was compared with its hash.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenPack {
+    pub(crate) file: RegisteredFile,
+    pub(crate) contents: Arc<PackContents>,
+}
+
+impl OpenPack {
+    /// Opens a pack. Blocks for as long as reading it takes once.
+    pub(crate) fn open_blocking(pack: &PackFile) -> Result<Self, SegmentFault> {
+        let file = RegisteredFile::of_pack(pack).map_err(|error| unreadable(&error))?;
+        let open = file.open_blocking()?;
+        if let Some(contents) = lock(&SHARED.get().memory).packs.get(&pack.blake3) {
+            return Ok(Self { file, contents: Arc::clone(contents) });
+        }
+        let contents = PackContents::of(open.footer.metadata(), &pack.path);
+        let contents = Arc::new(contents.map_err(|error| SegmentFault::NotParquet { fault: error.to_string() })?);
+        let packs = &mut lock(&SHARED.get().memory).packs;
+        if packs.len() >= PACKS_MAX {
+            packs.clear();
+        }
+        packs.insert(pack.blake3, Arc::clone(&contents));
+        Ok(Self { file, contents })
+    }
+}
+
 /// What one query met in the segments it opened.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) policy: DamagedPolicy,
     damaged: Mutex<Vec<DamagedSegment>>,
+    /// Packs that could not be used, and why.
+    packs: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl Guard {
     pub(crate) fn new(policy: DamagedPolicy) -> Self {
-        Self { policy, damaged: Mutex::default() }
+        Self { policy, damaged: Mutex::default(), packs: Mutex::default() }
     }
 
     /// Notes a damaged segment once, however many parts of the query met it.
@@ -246,6 +294,16 @@ impl Guard {
         if !damaged.contains(segment) {
             damaged.push(segment.clone());
         }
+    }
+
+    /// Notes a pack that cannot be used. Its rows are in segments, so that the answer is the same.
+    pub(crate) fn note_pack(&self, path: &Path, fault: &SegmentFault) {
+        lock(&self.packs).insert(path.to_owned(), fault.to_string());
+    }
+
+    /// The packs that could not be used, and why, ordered by path.
+    pub(crate) fn packs(&self) -> Vec<(PathBuf, String)> {
+        lock(&self.packs).clone().into_iter().collect()
     }
 
     /// The damaged segments met, ordered by path.

@@ -361,6 +361,9 @@ impl Query {
         // An answer that refuses damaged files has all its rows: what was met was read ahead, and not asked for.
         let left_out = if guard.policy == DamagedPolicy::Skip { guard.damaged() } else { Vec::new() };
         let mut warnings: Vec<String> = left_out.iter().map(warning).collect();
+        warnings.extend(guard.packs().iter().map(|(path, fault)| {
+            format!("the pack {path:?} cannot be used: {fault}; its rows were read from the runs' own files, and `stepwell doctor --repair` removes it")
+        }));
         if cut {
             warnings.push(format!("the result was cut after {rows_max} rows, as asked; there are more"));
         }

@@ -74,6 +74,10 @@ pub struct CompactOptions {
     pub small_bytes: u64,
     /// Most rows of a new segment, about; default 1,048,576. Bounds the memory: about 150 bytes a row.
     pub segment_rows_max: u64,
+    /// So many small segments of ended runs that share a metrics name and are in no pack become one, see [`crate::packs`]; default 64.
+    pub pack_segments_min: usize,
+    /// Most rows of a pack; default 2,097,152. Bounds the memory: about 60 bytes a row.
+    pub pack_rows_max: u64,
     /// Names whose segments have not been read by then are left alone.
     pub(crate) until: Option<Instant>,
 }
@@ -87,6 +91,8 @@ impl Default for CompactOptions {
             segments_max: 8,
             small_bytes: 1 << 20,
             segment_rows_max: 1 << 20,
+            pack_segments_min: 64,
+            pack_rows_max: 1 << 21,
             until: None,
         }
     }
@@ -105,6 +111,27 @@ pub struct CompactReport {
     pub removed: (u64, u64),
     /// Files of replaced segments that wait for their grace period, or for a snapshot of this process, and their bytes.
     pub waiting: (u64, u64),
+    /// Packs that were made, or would be.
+    pub packed: Vec<Packed>,
+    /// Packs that were removed, because others have their rows or nobody needs them any more.
+    pub packs_removed: u64,
+    /// Why packing ended before everything that was due was packed.
+    pub not_packed: Option<String>,
+}
+
+/// A pack that was made, see [`crate::packs`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// The metrics name of its rows.
+    pub metrics_name: String,
+    /// Segments whose rows it has.
+    pub segments: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Bytes of those segments.
+    pub bytes_of_segments: u64,
+    /// Its own bytes; `None` of one that would be made.
+    pub bytes: Option<u64>,
 }
 
 /// A metrics name of one writer that was compacted.

@@ -12,11 +12,15 @@ pub(super) struct Size {
 }
 
 impl CompactOptions {
+    /// Whether a segment is small: a question is better off with fewer of its kind.
+    pub(crate) fn is_small(&self, bytes: u64, rows: u64) -> bool {
+        bytes < self.small_bytes && rows < self.segment_rows_max / 2
+    }
+
     /// Whether the segments of one metrics name are to be merged: too many of them are small. What a merge makes is at most one
     /// small segment, so that it is not due again.
     pub(super) fn is_due(&self, segments: impl Iterator<Item = Size>) -> bool {
-        let is_small = |size: &Size| size.bytes < self.small_bytes && size.rows < self.segment_rows_max / 2;
-        segments.filter(is_small).count() > self.segments_max.max(1)
+        segments.filter(|size| self.is_small(size.bytes, size.rows)).count() > self.segments_max.max(1)
     }
 
     /// Segments that `rows` rows become.

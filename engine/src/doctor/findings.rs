@@ -114,6 +114,8 @@ finding_kinds! {
     ObjectDamaged => "object_damaged",
     /// An object that an event names is not there.
     ObjectMissing => "object_missing",
+    /// A pack is not what its name says.
+    PackDamaged => "pack_damaged",
     /// A temporary file whose owner is gone.
     TemporaryFile => "temporary_file",
     /// There is no catalog.

@@ -16,6 +16,7 @@ mod journals;
 mod logs;
 mod marker;
 mod objects;
+mod packs;
 mod quarantine;
 mod rebuild;
 mod repair;
@@ -86,6 +87,8 @@ enum Subject {
     Segment(usize, usize),
     /// An object, and whether an event names it.
     Object(bool),
+    /// A pack.
+    Pack,
 }
 
 /// An examination at work.
@@ -201,7 +204,8 @@ impl<'a> Examination<'a> {
     /// Reads every segment and object and compares it with its hash.
     fn files(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let mut expected: BTreeMap<PathBuf, Expected> = BTreeMap::new();
-        for file in segments::expected(self.layout, &self.views).into_iter().chain(self.objects()?) {
+        for file in segments::expected(self.layout, &self.views).into_iter().chain(self.objects()?).chain(self.packs()?)
+        {
             expected.entry(file.path.clone()).or_insert(file);
         }
         let total = expected.len() as u64;
@@ -214,6 +218,9 @@ impl<'a> Examination<'a> {
                     let finding = match file.of {
                         Subject::Segment(view, at) => segments::bad(self.layout, &self.views[view], at, &file, &error),
                         Subject::Object(is_named) => objects::bad(&file, is_named, &error),
+                        // Whoever compacts removes those of no use.
+                        Subject::Pack if is_missing(&error) => continue,
+                        Subject::Pack => packs::bad(&file, &error),
                     };
                     self.find(finding);
                     self.bad.insert(file.path);

@@ -247,11 +247,16 @@ impl Work<'_> {
         }
     }
 
+    /// Objects and packs.
     fn objects(&mut self, found: &DoctorReport) {
         for finding in found.findings.iter().filter(|finding| finding.repair.is_some()) {
             if matches!(finding.kind, FindingKind::ObjectDamaged | FindingKind::ObjectMisnamed) {
                 let result = quarantine::set_aside(self.layout, &finding.path).map(drop);
                 self.note(finding.path.clone(), result, "set aside");
+            } else if finding.kind == FindingKind::PackDamaged {
+                // It is a copy, and the copy of nothing else.
+                let result = remove_file(self.layout.storage(), &finding.path);
+                self.note(finding.path.clone(), result, "removed");
             }
         }
     }

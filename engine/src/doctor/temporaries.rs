@@ -20,7 +20,7 @@ impl Examination<'_> {
     pub(super) fn temporaries(&mut self) -> Result<()> {
         let mut found: Vec<(PathBuf, Option<(RunId, WriterId)>)> = Vec::new();
         if self.only.is_none() {
-            for folder in [self.layout.root().to_owned(), self.layout.objects()] {
+            for folder in [self.layout.root().to_owned(), self.layout.objects(), self.layout.packs()] {
                 let old = self.names_in(&folder)?.into_iter().filter(|path| is_older(path, ABANDONED_AFTER));
                 found.extend(old.map(|path| (path, None)));
             }

@@ -6,8 +6,9 @@ mod text_column;
 mod writer;
 
 pub(crate) use identity::{Identity, identity_of_segments};
-pub(crate) use source::SegmentSource;
-pub(crate) use writer::{PendingSegment, SegmentContext, write_segment};
+pub(crate) use source::{SegmentSource, open_reader};
+pub(crate) use text_column::TextRuns;
+pub(crate) use writer::{FileColumns, NewFile, PendingSegment, SegmentContext, key_values, properties, write_segment};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,14 +20,18 @@ use crate::error::{Error, Result};
 use crate::events::WriterStarted;
 use crate::layout::Layout;
 
+/// The value of a key of a footer.
+pub(crate) fn footer_value<'a>(footer: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
+    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    pairs.filter(|pair| pair.key == key).find_map(|pair| pair.value.as_deref())
+}
+
 /// Refuses a segment that a newer Stepwell wrote in a form this build does not know.
 ///
 /// # Errors
 /// [`Error::NewerFormat`].
 pub fn check_format(footer: &ParquetMetaData, path: &Path) -> Result<()> {
-    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
-    let version = pairs.filter(|pair| pair.key == FORMAT_KEY).find_map(|pair| pair.value.as_ref()?.parse().ok());
-    match version {
+    match footer_value(footer, FORMAT_KEY).and_then(|version| version.parse().ok()) {
         Some(found) if found > SEGMENT_FORMAT => {
             Err(Error::NewerFormat { path: path.to_owned(), found, supported: SEGMENT_FORMAT })
         }
@@ -64,15 +69,14 @@ pub(crate) fn writer_of(layout: &Layout, path: &Path) -> Result<WriterStarted> {
         footer.map_err(|source| Error::Parquet { action: "read", path: path.to_owned(), source })
     })?;
     check_format(&footer, path)?;
-    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
-    let text = pairs.filter(|pair| pair.key == WRITER_KEY).find_map(|pair| pair.value.as_deref());
+    let text = footer_value(&footer, WRITER_KEY);
     let damaged = |fault: String| Error::Damaged { path: path.to_owned(), fault };
     let text = text.ok_or_else(|| damaged("its footer does not say who wrote it".to_owned()))?;
     serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
 }
 
 /// Footer key of the format version.
-const FORMAT_KEY: &str = "stepwell.format";
+pub(crate) const FORMAT_KEY: &str = "stepwell.format";
 /// Footer key of the metrics name.
 pub(crate) const METRICS_NAME_KEY: &str = "stepwell.metrics_name";
 /// Footer key of the first event of the writer, as JSON.

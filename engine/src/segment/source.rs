@@ -4,8 +4,11 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::check_format;
+use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::storage::{StorageFile, read_exact_at};
 
@@ -21,6 +24,21 @@ impl SegmentSource {
         let bytes = layout.storage().open(path)?.len()?;
         Ok(Self { layout: layout.clone(), path: path.to_owned(), bytes })
     }
+}
+
+/// Opens the file at `path` to read its rows.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Parquet`], [`Error::NewerFormat`].
+pub(crate) fn open_reader(layout: &Layout, path: &Path) -> Result<ParquetRecordBatchReaderBuilder<SegmentSource>> {
+    let file = SegmentSource::open(layout, path).map_err(Error::io("open the segment", path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|source| Error::Parquet {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    check_format(builder.metadata(), path)?;
+    Ok(builder)
 }
 
 impl Length for SegmentSource {

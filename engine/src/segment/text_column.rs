@@ -1,10 +1,11 @@
 //! Text columns of a segment: dictionary pages and run-length encoded data pages, written from runs of equal values.
 //!
-//! A segment is sorted by metric, and its other text columns are constant, so each column is a handful of runs. The general
-//! encoder would hash and compare the text of every row to find that out, which was nearly half of the sealer's time. The
+//! A segment is sorted by metric, and its other text columns are constant, so each column is a handful of runs; a pack has a run for
+//! each metric of each of its segments. The general encoder would hash and compare the text of every row to find that out, which was nearly half of the sealer's time. The
 //! encodings are those of the Parquet specification: PLAIN for the dictionary, RLE_DICTIONARY for the data ("Parquet
 //! encoding definitions", run-length / bit-packing hybrid).
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -21,10 +22,28 @@ use parquet::schema::types::ColumnDescPtr;
 /// A page is closed at the end of a run once it has this many rows, so that pages begin and end with metrics.
 const PAGE_ROWS: usize = 8192;
 
-/// A text column as runs: value and rows of each, values rising and distinct, rows adjoining.
+/// A text column as runs of equal values, whose rows adjoin.
 pub(crate) struct TextRuns<'a> {
-    pub values: Vec<&'a str>,
-    pub rows: &'a [Range<usize>],
+    /// Rising and distinct.
+    pub values: Vec<Cow<'a, str>>,
+    /// Number of the value, and rows that have it.
+    pub runs: Vec<(u32, Range<usize>)>,
+}
+
+impl<'a> TextRuns<'a> {
+    /// Each of `values` once, in the rows beside it.
+    pub(crate) fn rising(values: Vec<&'a str>, rows: impl IntoIterator<Item = Range<usize>>) -> Self {
+        Self { values: values.into_iter().map(Cow::Borrowed).collect(), runs: (0..).zip(rows).collect() }
+    }
+
+    /// One value in all rows.
+    pub(crate) fn constant(value: &'a str, rows: usize) -> Self {
+        Self { values: vec![Cow::Borrowed(value)], runs: vec![(0, 0..rows)] }
+    }
+
+    fn is_rising(&self) -> bool {
+        self.runs.is_sorted_by_key(|(key, _)| *key)
+    }
 }
 
 /// An encoded column chunk, to be appended to a row group.
@@ -39,7 +58,8 @@ pub(crate) fn encode(column: ColumnDescPtr, runs: &TextRuns<'_>) -> Result<Encod
     let mut pages = SerializedPageWriter::new(&mut sink);
     let mut column_index = ColumnIndexBuilder::new(Type::BYTE_ARRAY);
     let mut offset_index = OffsetIndexBuilder::new();
-    column_index.set_boundary_order(BoundaryOrder::ASCENDING);
+    let order = if runs.is_rising() { BoundaryOrder::ASCENDING } else { BoundaryOrder::UNORDERED };
+    column_index.set_boundary_order(order);
 
     let dictionary = dictionary_page(&runs.values);
     let mut spec = pages.write_page(dictionary)?;
@@ -47,26 +67,26 @@ pub(crate) fn encode(column: ColumnDescPtr, runs: &TextRuns<'_>) -> Result<Encod
     let mut uncompressed = spec.uncompressed_size;
     let data_offset = spec.bytes_written as i64;
 
-    let mut first = 0;
-    while first < runs.rows.len() {
-        let start = runs.rows[first].start;
-        let last = (first..runs.rows.len() - 1).find(|run| runs.rows[*run].end - start >= PAGE_ROWS);
-        let last = last.unwrap_or(runs.rows.len() - 1);
-        let rows = runs.rows[last].end - start;
-        spec = pages.write_page(data_page(first, &runs.rows[first..=last], runs.values.len(), rows))?;
+    let mut rest = runs.runs.as_slice();
+    while let Some((_, first)) = rest.first() {
+        let closes = rest.iter().position(|(_, rows)| rows.end - first.start >= PAGE_ROWS);
+        let (page, after) = rest.split_at(closes.map_or(rest.len(), |run| run + 1));
+        let rows = page.last().map_or(0, |(_, rows)| rows.end - first.start);
+        spec = pages.write_page(data_page(page, runs.values.len(), rows))?;
         uncompressed += spec.uncompressed_size;
-        let bytes = |value: &str| value.as_bytes().to_vec();
-        column_index.append(false, bytes(runs.values[first]), bytes(runs.values[last]), 0);
+        let keys = || page.iter().map(|(key, _)| *key as usize);
+        let bytes = |key: Option<usize>| key.map_or_else(Vec::new, |key| runs.values[key].as_bytes().to_vec());
+        column_index.append(false, bytes(keys().min()), bytes(keys().max()), 0);
         offset_index.append_row_count(rows as i64);
         offset_index.append_offset_and_size(spec.offset as i64, spec.compressed_size as i32);
         offset_index.append_unencoded_byte_array_data_bytes(None);
-        first = last + 1;
+        rest = after;
     }
     pages.close()?;
 
     let bytes = Bytes::from(sink.into_inner()?);
-    let rows = runs.rows.last().map_or(0, |run| run.end);
-    let edge = |value: Option<&&str>| value.map(|value| ByteArray::from(value.as_bytes().to_vec()));
+    let rows = runs.runs.last().map_or(0, |(_, rows)| rows.end);
+    let edge = |value: Option<&Cow<'_, str>>| value.map(|value| ByteArray::from(value.as_bytes().to_vec()));
     let statistics = ValueStatistics::new(edge(runs.values.first()), edge(runs.values.last()), None, Some(0), false);
     let metadata = ColumnChunkMetaData::builder(column)
         .set_compression(Compression::UNCOMPRESSED)
@@ -89,7 +109,7 @@ pub(crate) fn encode(column: ColumnDescPtr, runs: &TextRuns<'_>) -> Result<Encod
     Ok(EncodedColumn { bytes, close })
 }
 
-fn dictionary_page(values: &[&str]) -> CompressedPage {
+fn dictionary_page(values: &[Cow<'_, str>]) -> CompressedPage {
     let mut bytes = Vec::new();
     for value in values {
         bytes.extend((value.len() as u32).to_le_bytes());
@@ -107,10 +127,10 @@ fn dictionary_page(values: &[&str]) -> CompressedPage {
 
 /// A data page of runs: the bit width of the keys, then per run its length times two as a variable-length integer, and
 /// the key in as many bytes as the width needs.
-fn data_page(first_key: usize, runs: &[Range<usize>], values: usize, rows: usize) -> CompressedPage {
+fn data_page(runs: &[(u32, Range<usize>)], values: usize, rows: usize) -> CompressedPage {
     let width = (values - 1).checked_ilog2().map_or(0, |bits| bits + 1);
     let mut bytes = vec![width as u8];
-    for (key, run) in (first_key as u32..).zip(runs) {
+    for (key, run) in runs {
         let mut header = (run.len() as u64) << 1;
         while header >= 0x80 {
             bytes.push(header as u8 | 0x80);

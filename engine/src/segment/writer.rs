@@ -12,7 +12,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnPath;
 
-use crate::batch::{NamedRows, segment_schema};
+use crate::batch::{MetricColumns, NamedRows, segment_schema};
 use crate::error::{Error, Result};
 use crate::events::{SegmentRecord, WriterStarted};
 use crate::fail_point;
@@ -21,7 +21,7 @@ use crate::layout::{Layout, SegmentFile, TEMP_PREFIX};
 use crate::names::MetricsName;
 use crate::segment::text_column::{self, TextRuns};
 use crate::segment::{FORMAT_KEY, METRICS_KEY, METRICS_NAME_KEY, SEGMENT_FORMAT, WRITER_KEY};
-use crate::storage::{StorageFile, create_folder, publish, remove_file};
+use crate::storage::{Storage, StorageFile, create_folder, publish, remove_file};
 
 /// Whose segments are written, and where.
 pub(crate) struct SegmentContext<'a> {
@@ -94,54 +94,103 @@ pub(crate) fn write_segment(context: &SegmentContext<'_>, n: u64, rows: &NamedRo
 }
 
 fn write_file(context: &SegmentContext<'_>, n: u64, rows: &NamedRows, temp: &Path) -> Result<(ContentHash, u64)> {
-    let file = context.layout.storage().create(temp).map_err(Error::io("create the segment", temp))?;
-    fail_point::reach("segment.create");
-    let parquet = |source: ParquetError| match source {
-        // An error of the file below is ours to tell, a full disk above all.
-        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
-            Ok(source) => Error::Io { action: "write the segment", path: temp.to_owned(), source: *source },
-            Err(cause) => {
-                Error::Parquet { action: "write", path: temp.to_owned(), source: ParquetError::External(cause) }
-            }
-        },
-        source => Error::Parquet { action: "write", path: temp.to_owned(), source },
+    let run = context.started.run_id.to_string();
+    let metrics = rows.metrics.iter().map(|stats| stats.metric.as_str()).collect();
+    let WriterStarted { writer, .. } = context.started;
+    let columns = FileColumns {
+        run: TextRuns::constant(&run, rows.len()),
+        metrics_name: TextRuns::constant(&rows.metrics_name, rows.len()),
+        metric: TextRuns::rising(metrics, rows.ranges()),
+        parts: rows.columns.iter().collect(),
+        rank: vec![writer.rank; rows.len()],
+        attempt: vec![writer.attempt; rows.len()],
     };
-    let hashing = HashingFile { file, hasher: blake3::Hasher::new(), bytes: 0 };
-    let properties = properties(context, n, rows);
-    let hashing = encode(hashing, context, rows, properties).map_err(parquet)?;
+    let file = NewFile::create(context.layout.storage(), temp)?;
+    fail_point::reach("segment.create");
+    let file = file.write(&columns, properties([2, 3, 8], footer(context, n, rows)))?;
     fail_point::reach("segment.written");
-    hashing.file.sync().map_err(|source| Error::SyncFailed { path: temp.to_owned(), source })?;
+    let written = file.sync()?;
     fail_point::reach("segment.synced");
-    Ok((hashing.hasher.finalize().into(), hashing.bytes))
+    Ok(written)
+}
+
+/// The columns of a file in [`segment_schema`].
+pub(crate) struct FileColumns<'a> {
+    pub run: TextRuns<'a>,
+    pub metrics_name: TextRuns<'a>,
+    pub metric: TextRuns<'a>,
+    /// Step, time, value and sequence number, in parts that adjoin.
+    pub parts: Vec<&'a MetricColumns>,
+    pub rank: Vec<i32>,
+    pub attempt: Vec<i32>,
+}
+
+/// A Parquet file that is being written and hashed.
+pub(crate) struct NewFile<'a> {
+    path: &'a Path,
+    hashing: HashingFile,
+}
+
+impl<'a> NewFile<'a> {
+    /// Creates the file; one that exists is emptied.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn create(storage: &dyn Storage, path: &'a Path) -> Result<Self> {
+        let file = storage.create(path).map_err(Error::io("create the segment", path))?;
+        Ok(Self { path, hashing: HashingFile { file, hasher: blake3::Hasher::new(), bytes: 0 } })
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Parquet`].
+    pub(crate) fn write(self, columns: &FileColumns<'_>, properties: WriterProperties) -> Result<Self> {
+        let path = self.path;
+        let hashing = encode(self.hashing, columns, properties).map_err(|source| match source {
+            // An error of the file below is ours to tell, a full disk above all.
+            ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+                Ok(source) => Error::Io { action: "write the segment", path: path.to_owned(), source: *source },
+                Err(cause) => {
+                    Error::Parquet { action: "write", path: path.to_owned(), source: ParquetError::External(cause) }
+                }
+            },
+            source => Error::Parquet { action: "write", path: path.to_owned(), source },
+        })?;
+        Ok(Self { path, hashing })
+    }
+
+    /// Brings it to the device; its hash and size.
+    ///
+    /// # Errors
+    /// [`Error::SyncFailed`].
+    pub(crate) fn sync(self) -> Result<(ContentHash, u64)> {
+        let synced = self.hashing.file.sync();
+        synced.map_err(|source| Error::SyncFailed { path: self.path.to_owned(), source })?;
+        Ok((self.hashing.hasher.finalize().into(), self.hashing.bytes))
+    }
 }
 
 /// Writes one row group: text columns from their runs, the others by the general encoders.
 fn encode(
     file: HashingFile,
-    context: &SegmentContext<'_>,
-    rows: &NamedRows,
+    columns: &FileColumns<'_>,
     properties: WriterProperties,
 ) -> Result<HashingFile, ParquetError> {
     let (mut writer, _) = ArrowWriter::try_new(file, segment_schema(), Some(properties))?.into_serialized_writer()?;
-    let columns = writer.schema_descr().columns().to_vec();
-    let run = context.started.run_id.to_string();
-    let (all_rows, ranges) = (0..rows.len(), rows.ranges());
-    let constant = |value| TextRuns { values: vec![value], rows: std::slice::from_ref(&all_rows) };
-    let metrics = rows.metrics.iter().map(|stats| stats.metric.as_str()).collect();
-    let texts = [constant(&run), constant(&rows.metrics_name), TextRuns { values: metrics, rows: &ranges }];
+    let described = writer.schema_descr().columns().to_vec();
     let mut group = writer.next_row_group()?;
-    for (column, runs) in columns.into_iter().zip(&texts) {
+    for (column, runs) in described.into_iter().zip([&columns.run, &columns.metrics_name, &columns.metric]) {
         let encoded = text_column::encode(column, runs)?;
         group.append_column(&encoded.bytes, encoded.close)?;
     }
-    let (rank, attempt) =
-        (vec![context.started.writer.rank; rows.len()], vec![context.started.writer.attempt; rows.len()]);
-    write_column::<Int64Type>(&mut group, rows.columns.iter().map(|columns| columns.step.as_slice()))?;
-    write_column::<Int64Type>(&mut group, rows.columns.iter().map(|columns| columns.time.as_slice()))?;
-    write_column::<DoubleType>(&mut group, rows.columns.iter().map(|columns| columns.value.as_slice()))?;
-    write_column::<Int32Type>(&mut group, std::iter::once(rank.as_slice()))?;
-    write_column::<Int32Type>(&mut group, std::iter::once(attempt.as_slice()))?;
-    write_column::<Int64Type>(&mut group, rows.columns.iter().map(|columns| columns.seq.as_slice()))?;
+    let parts = || columns.parts.iter();
+    write_column::<Int64Type>(&mut group, parts().map(|part| part.step.as_slice()))?;
+    write_column::<Int64Type>(&mut group, parts().map(|part| part.time.as_slice()))?;
+    write_column::<DoubleType>(&mut group, parts().map(|part| part.value.as_slice()))?;
+    write_column::<Int32Type>(&mut group, std::iter::once(columns.rank.as_slice()))?;
+    write_column::<Int32Type>(&mut group, std::iter::once(columns.attempt.as_slice()))?;
+    write_column::<Int64Type>(&mut group, parts().map(|part| part.seq.as_slice()))?;
     group.close()?;
     writer.into_inner()
 }
@@ -159,16 +208,17 @@ fn write_column<'a, T: DataType>(
     column.close()
 }
 
-/// Encodings of DESIGN section 4: text as dictionaries, step, time and seq as deltas, values split by byte.
-fn properties(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> WriterProperties {
+/// Encodings of DESIGN section 4: text as dictionaries, step, time and seq as deltas, values split by byte. `sorted_by` are the positions of
+/// the columns that the rows are sorted by.
+pub(crate) fn properties<const N: usize>(sorted_by: [i32; N], footer: Vec<KeyValue>) -> WriterProperties {
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_created_by(concat!("stepwell ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(zstd)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_sorting_columns(Some([2, 3, 8].map(ascending).to_vec()))
-        .set_key_value_metadata(Some(footer(context, n, rows)));
+        .set_sorting_columns(Some(sorted_by.map(ascending).to_vec()))
+        .set_key_value_metadata(Some(footer));
     for column in ["step", "time", "rank", "attempt", "seq"] {
         properties = properties
             .set_column_dictionary_enabled(ColumnPath::from(column), false)
@@ -191,16 +241,18 @@ fn ascending(column_idx: i32) -> SortingColumn {
 /// Footer metadata: with the footers of all segments alone, the catalog could be rebuilt.
 fn footer(context: &SegmentContext<'_>, n: u64, rows: &NamedRows) -> Vec<KeyValue> {
     let json = |value: serde_json::Result<String>| value.unwrap_or_default();
-    [
+    key_values([
         (FORMAT_KEY, SEGMENT_FORMAT.to_string()),
         ("stepwell.segment", n.to_string()),
         (METRICS_NAME_KEY, rows.metrics_name.clone()),
         (WRITER_KEY, json(serde_json::to_string(context.started))),
         (METRICS_KEY, json(serde_json::to_string(&rows.metrics))),
-    ]
-    .into_iter()
-    .map(|(key, value)| KeyValue::new(key.to_owned(), value))
-    .collect()
+    ])
+}
+
+/// Footer metadata of these keys and values.
+pub(crate) fn key_values<const N: usize>(pairs: [(&str, String); N]) -> Vec<KeyValue> {
+    pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
 }
 
 struct HashingFile {

@@ -22,12 +22,12 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions,
 };
 
-use super::facts::metrics_schema;
+use super::facts::{Runs, metrics_schema};
 use super::order;
 use super::parts::{Origin, Part, cut, share_out};
 use super::pruning::Pruner;
 use super::stream::{How, stream};
-use crate::integrity::{DamagedPolicy, Guard, SegmentFile};
+use crate::integrity::{DamagedPolicy, Guard, OpenPack, SegmentFile};
 use crate::source::SnapshotSource;
 
 /// Bytes of a row of `metrics` in memory: four numbers of 8 bytes, two of 4, and keys of six dictionaries.
@@ -42,6 +42,9 @@ pub(crate) struct Scan {
     pub(crate) guard: Arc<Guard>,
     /// The filters of the query on this table.
     pub(crate) pruner: Pruner,
+    pub(crate) runs: Runs,
+    /// Packs that parts are read from.
+    pub(crate) packs: Vec<OpenPack>,
     /// Columns of `metrics` that are asked for.
     pub(crate) columns: Vec<usize>,
     /// Their schema.
@@ -137,9 +140,11 @@ impl MetricsScanExec {
         let snapshot = &self.scan.snapshot;
         let (mut segments, mut live) = (vec![false; snapshot.segments().len()], vec![false; snapshot.live().len()]);
         for part in self.parts.iter().flatten() {
-            match part.origin {
-                Origin::Segment(place) => segments[place] = true,
-                Origin::Live(place) => live[place] = true,
+            for pick in &part.picks {
+                match pick.origin {
+                    Origin::Segment(place) => segments[place] = true,
+                    Origin::Live(place) => live[place] = true,
+                }
             }
         }
         let count = |picked: &[bool]| picked.iter().filter(|picked| **picked).count();
@@ -149,9 +154,10 @@ impl MetricsScanExec {
     /// Whether the files that hold the answer to a count were read by this process: no answer is given from files that never were.
     fn is_verified(&self) -> bool {
         let snapshot = &self.scan.snapshot;
-        let is_part_verified = |part: &Part| match part.origin {
-            Origin::Segment(place) => SegmentFile::new(&snapshot.segments()[place]).is_verified(),
-            Origin::Live(_) => true,
+        let is_part_verified = |part: &Part| match (part.pack, part.origin()) {
+            (Some(pack), _) => self.scan.packs[pack].file.is_verified(),
+            (None, Some(Origin::Segment(place))) => SegmentFile::new(&snapshot.segments()[place]).file.is_verified(),
+            (None, _) => true,
         };
         let are_parts_verified = || self.parts.iter().flatten().all(is_part_verified);
         self.scan.guard.policy == DamagedPolicy::Refuse && *self.scan.is_verified.get_or_init(are_parts_verified)
@@ -174,6 +180,9 @@ impl DisplayAs for MetricsScanExec {
             return writeln!(f, "rows={rows} of {rows_of}");
         }
         write!(f, "MetricsScanExec: segments={segments} of {segments_of}, live_batches={live} of {live_of}")?;
+        if !self.scan.packs.is_empty() {
+            write!(f, ", packs={}", self.scan.packs.len())?;
+        }
         write!(f, ", rows={rows} of {rows_of}, streams={}, columns=[", self.parts.len())?;
         for (number, field) in self.scan.schema.fields().iter().enumerate() {
             write!(f, "{}{}", if number > 0 { ", " } else { "" }, field.name())?;

@@ -1,9 +1,8 @@
 //! What is known of each segment and each batch of live rows before any file is opened.
 
-use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
     ArrayRef, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray, StringDictionaryBuilder,
@@ -14,6 +13,9 @@ use datafusion::scalar::ScalarValue;
 use stepwell_engine::batch::segment_schema;
 use stepwell_engine::events::MetricStats;
 use stepwell_engine::{LiveRows, RunId, RunInfo, SegmentInfo, WriterId};
+
+use super::parts::Origin;
+use crate::source::SnapshotSource;
 
 /// Columns of the run that `metrics` adds to those of a segment.
 pub(crate) const RUN_COLUMNS: [&str; 3] = ["pipeline", "stage", "run_name"];
@@ -51,6 +53,7 @@ pub(crate) fn metrics_schema() -> SchemaRef {
 /// What is known of one segment or one batch of live rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts<'a> {
+    pub(crate) origin: Origin,
     pub(crate) run_id: RunId,
     pub(crate) writer: WriterId,
     pub(crate) metrics_name: &'a str,
@@ -60,8 +63,9 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn of_segment(segment: &'a SegmentInfo) -> Self {
+    pub(crate) fn of_segment(place: usize, segment: &'a SegmentInfo) -> Self {
         Self {
+            origin: Origin::Segment(place),
             run_id: segment.run_id,
             writer: segment.writer,
             metrics_name: &segment.metrics_name,
@@ -70,8 +74,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub(crate) fn of_live(live: &'a LiveRows) -> Self {
+    pub(crate) fn of_live(place: usize, live: &'a LiveRows) -> Self {
         Self {
+            origin: Origin::Live(place),
             run_id: live.run_id,
             writer: live.writer,
             metrics_name: &live.metrics_name,
@@ -97,25 +102,28 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Positions of runs by their ids.
-pub(crate) struct Runs<'a> {
-    runs: &'a [RunInfo],
-    by_id: OnceCell<HashMap<RunId, usize>>,
+/// What is known of each segment and then of each batch of live rows.
+pub(crate) fn all_facts(snapshot: &dyn SnapshotSource) -> impl Iterator<Item = Facts<'_>> {
+    let of_segments = snapshot.segments().iter().enumerate().map(|(place, segment)| Facts::of_segment(place, segment));
+    of_segments.chain(snapshot.live().iter().enumerate().map(|(place, live)| Facts::of_live(place, live)))
 }
 
-impl<'a> Runs<'a> {
-    pub(crate) fn new(runs: &'a [RunInfo]) -> Self {
-        Self { runs, by_id: OnceCell::new() }
+/// The runs of a snapshot by their ids.
+pub(crate) struct Runs {
+    snapshot: Arc<dyn SnapshotSource>,
+    by_id: OnceLock<HashMap<RunId, usize>>,
+}
+
+impl Runs {
+    pub(crate) fn new(snapshot: Arc<dyn SnapshotSource>) -> Self {
+        Self { snapshot, by_id: OnceLock::new() }
     }
 
-    /// Position of a run; `None` of a segment whose run has no event log: its rows are still rows.
-    pub(crate) fn place(&self, run: RunId) -> Option<usize> {
-        let by_id = || self.runs.iter().enumerate().map(|(place, run)| (run.run_id, place)).collect();
-        self.by_id.get_or_init(by_id).get(&run).copied()
-    }
-
-    pub(crate) fn get(&self, run: RunId) -> Option<&'a RunInfo> {
-        self.place(run).map(|place| &self.runs[place])
+    /// A run; `None` of a segment whose run has no event log: its rows are still rows.
+    pub(crate) fn get(&self, run: RunId) -> Option<&RunInfo> {
+        let runs = self.snapshot.runs();
+        let by_id = || runs.iter().enumerate().map(|(place, run)| (run.run_id, place)).collect();
+        self.by_id.get_or_init(by_id).get(&run).map(|place| &runs[*place])
     }
 }
 
@@ -133,7 +141,7 @@ pub(crate) fn run_column<'a>(run: Option<&'a RunInfo>, column: &str) -> Option<&
 /// One row of `columns`, a choice of [`CONSTANT_COLUMNS`], for each of `facts`.
 pub(crate) fn constants(
     facts: &[Facts<'_>],
-    runs: &Runs<'_>,
+    runs: &Runs,
     columns: impl Iterator<Item = &'static str>,
 ) -> Result<RecordBatch, ArrowError> {
     let schema = metrics_schema();
@@ -146,7 +154,7 @@ pub(crate) fn constants(
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
 }
 
-fn constant(facts: &[Facts<'_>], runs: &Runs<'_>, column: &str) -> Result<ArrayRef, ArrowError> {
+fn constant(facts: &[Facts<'_>], runs: &Runs, column: &str) -> Result<ArrayRef, ArrowError> {
     match column {
         "run_id" => {
             // Segments are ordered by run: their ids are written out once each.

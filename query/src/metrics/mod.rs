@@ -16,15 +16,17 @@
 //! Rows have no order; ask for one with ORDER BY. In comparisons -0.0 equals 0.0, and a NaN is above infinity (below
 //! minus infinity with the sign bit set) and equals only a NaN of the same bits: `isnan(value)` finds every NaN.
 //!
-//! `scan` does no I/O: it picks the rows of segments and live batches that can be in the answer and describes how to
-//! read them. A segment is verified and opened in the stream.
+//! `scan` picks the rows of segments and live batches that can be in the answer and describes how to read them. A segment is verified and
+//! opened in the stream; of many segments, what packs have of them is looked up before.
 
 mod exec;
 pub(crate) mod facts;
 mod filters;
 mod order;
+mod packs;
 mod parts;
 mod pruning;
+mod rows;
 pub(crate) mod rules;
 mod segment;
 mod stream;
@@ -42,9 +44,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::integrity::Guard;
 use crate::source::SnapshotSource;
 use exec::{MetricsScanExec, Scan, projected};
-use facts::{Facts, RUN_COLUMNS, Runs, metrics_schema};
+use facts::{Facts, Runs, all_facts, metrics_schema};
 use filters::classify;
-use parts::{Origin, Part};
 use pruning::Pruner;
 
 /// Provider of `metrics` for one query.
@@ -95,18 +96,13 @@ impl TableProvider for MetricsTable {
 
         let snapshot = self.snapshot.as_ref();
         let (segments, live) = (snapshot.segments(), snapshot.live());
-        let of_segments = segments.iter().map(Facts::of_segment);
-        let facts: Vec<Facts<'_>> = of_segments.chain(live.iter().map(Facts::of_live)).collect();
-        let runs = Runs::new(snapshot.runs());
-        let first_of_run = self.schema.fields().len() - RUN_COLUMNS.len();
-        let names_run = columns.iter().any(|column| *column >= first_of_run);
-        let mut parts = Vec::new();
-        for (place, picks) in pruner.pick(&facts, &runs)?.into_iter().enumerate().filter(|(_, picks)| !picks.is_empty())
-        {
-            let origin = place.checked_sub(segments.len()).map_or(Origin::Segment(place), Origin::Live);
-            let run = names_run.then(|| runs.place(facts[place].run_id)).flatten();
-            parts.push(Part { origin, run, picks });
-        }
+        let runs = Runs::new(Arc::clone(&self.snapshot));
+        let picks = {
+            let facts: Vec<Facts<'_>> = all_facts(snapshot).collect();
+            pruner.pick(&facts, &runs)?
+        };
+        let packs = packs::of_use(snapshot, &self.guard, &picks).await?;
+        let (parts, packs) = packs::parts(snapshot, picks, packs);
         let rows_of_all = segments.iter().map(|segment| usize::try_from(segment.rows).unwrap_or(usize::MAX));
         let rows_of_all =
             rows_of_all.chain(live.iter().map(|rows| rows.batch.num_rows())).fold(0, usize::saturating_add);
@@ -114,6 +110,8 @@ impl TableProvider for MetricsTable {
             snapshot: Arc::clone(&self.snapshot),
             guard: Arc::clone(&self.guard),
             pruner,
+            runs,
+            packs,
             schema: projected(&columns)?,
             columns,
             rows_of_all,

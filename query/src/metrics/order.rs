@@ -9,7 +9,7 @@ use datafusion::physical_expr::equivalence::EquivalenceProperties;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{AcrossPartitions, ConstExpr, PhysicalExpr, PhysicalSortExpr};
 
-use super::facts::{Facts, METRIC, text_scalar};
+use super::facts::{METRIC, text_scalar};
 use super::parts::Part;
 use crate::source::SnapshotSource;
 
@@ -18,20 +18,13 @@ const ORDER: [&str; 4] = ["run_id", "metrics_name", METRIC, "step"];
 
 /// Brings `parts` into the order of [`ORDER`], as far as whole parts can.
 pub(crate) fn sort(parts: &mut [Part], snapshot: &dyn SnapshotSource) {
-    parts.sort_by(|a, b| {
-        let (of_a, of_b) = (a.origin.facts(snapshot), b.origin.facts(snapshot));
-        let first =
-            |part: &Part, facts: &Facts<'_>| part.picks.first().map(|pick| facts.metrics[pick.metric].first.step);
-        (of_a.run_id, of_a.metrics_name)
-            .cmp(&(of_b.run_id, of_b.metrics_name))
-            .then_with(|| first_metric(a, &of_a).cmp(&first_metric(b, &of_b)))
-            .then_with(|| first(a, &of_a).cmp(&first(b, &of_b)))
-            .then_with(|| a.origin.cmp(&b.origin))
-    });
-}
-
-fn first_metric<'a>(part: &Part, facts: &Facts<'a>) -> Option<&'a str> {
-    part.picks.first().map(|pick| facts.metrics[pick.metric].metric.as_str())
+    let key = |part: &Part| {
+        let pick = part.picks.first()?;
+        let facts = pick.origin.facts(snapshot);
+        let stats = &facts.metrics[pick.metric];
+        Some((facts.run_id, facts.metrics_name, stats.metric.as_str(), stats.first.step, pick.origin))
+    };
+    parts.sort_by(|a, b| key(a).cmp(&key(b)));
 }
 
 /// Order and constants of the rows of `parts`, read one after another, in the columns of `schema`.
@@ -62,36 +55,34 @@ pub(crate) fn properties(
 
 /// The values of run, metrics name and metric that are the same in all parts.
 fn constants(parts: &[Part], snapshot: &dyn SnapshotSource) -> [Option<String>; 3] {
-    let Some(first) = parts.first() else { return [None, None, None] };
+    let Some(first) = parts.first().and_then(|part| part.picks.first()) else { return [None, None, None] };
     let facts = first.origin.facts(snapshot);
-    let metric = first_metric(first, &facts);
+    let metric = &facts.metrics[first.metric].metric;
     let (mut one_run, mut one_name, mut one_metric) = (true, true, true);
-    for part in parts {
-        let other = part.origin.facts(snapshot);
+    for pick in parts.iter().flat_map(|part| &part.picks) {
+        let other = pick.origin.facts(snapshot);
         one_run &= other.run_id == facts.run_id;
         one_name &= other.metrics_name == facts.metrics_name;
-        one_metric &= part.picks.iter().all(|pick| Some(other.metrics[pick.metric].metric.as_str()) == metric);
+        one_metric &= other.metrics[pick.metric].metric == *metric;
     }
     [
         one_run.then(|| facts.run_id.to_string()),
         one_name.then(|| facts.metrics_name.to_owned()),
-        metric.filter(|_| one_metric).map(str::to_owned),
+        one_metric.then(|| metric.clone()),
     ]
 }
 
 /// Whether the rows of `parts`, read one after another, are in the order of [`ORDER`].
 fn is_sorted(parts: &[Part], snapshot: &dyn SnapshotSource) -> bool {
     let mut last = None;
-    for part in parts {
-        let facts = part.origin.facts(snapshot);
-        for pick in &part.picks {
-            let stats = &facts.metrics[pick.metric];
-            let key = |step| (facts.run_id, facts.metrics_name, stats.metric.as_str(), step);
-            if last.is_some_and(|last| last > key(stats.first.step)) {
-                return false;
-            }
-            last = Some(key(stats.last.step));
+    for pick in parts.iter().flat_map(|part| &part.picks) {
+        let facts = pick.origin.facts(snapshot);
+        let stats = &facts.metrics[pick.metric];
+        let key = |step| (facts.run_id, facts.metrics_name, stats.metric.as_str(), step);
+        if last.is_some_and(|last| last > key(stats.first.step)) {
+            return false;
         }
+        last = Some(key(stats.last.step));
     }
     true
 }

@@ -1,11 +1,9 @@
 //! What a scan of `metrics` reads: ranges of rows of segments and live batches.
 //!
 //! Both are sorted by (metric, step, sequence number), and statistics count the records of each metric. So the rows of a
-//! metric are known before a file is opened.
+//! metric are known before a file is opened. The rows of many segments may be read from a pack, which has them once more.
 
 use std::ops::Range;
-
-use stepwell_engine::RunInfo;
 
 use super::facts::Facts;
 use crate::source::SnapshotSource;
@@ -13,10 +11,10 @@ use crate::source::SnapshotSource;
 /// Rows that a scan is shared out by: fewer are not worth another stream.
 const STREAM_ROWS_MIN: usize = 32_768;
 /// What opening a part costs, in rows.
-const OPENING_ROWS: usize = 4096;
+pub(crate) const OPENING_ROWS: usize = 4096;
 
 /// A segment or a batch of live rows, by its position in a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Origin {
     Segment(usize),
     Live(usize),
@@ -25,8 +23,8 @@ pub(crate) enum Origin {
 impl Origin {
     pub(crate) fn facts(self, snapshot: &dyn SnapshotSource) -> Facts<'_> {
         match self {
-            Self::Segment(place) => Facts::of_segment(&snapshot.segments()[place]),
-            Self::Live(place) => Facts::of_live(&snapshot.live()[place]),
+            Self::Segment(place) => Facts::of_segment(place, &snapshot.segments()[place]),
+            Self::Live(place) => Facts::of_live(place, &snapshot.live()[place]),
         }
     }
 }
@@ -34,23 +32,37 @@ impl Origin {
 /// Rows of one metric: they adjoin, sorted by (step, sequence number).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MetricRows {
+    pub(crate) origin: Origin,
     /// Position of the metric among those of its origin.
     pub(crate) metric: usize,
-    /// Rows of the file or batch.
+    /// Rows of the segment or batch.
     pub(crate) rows: Range<usize>,
+    /// How much further on they are in the pack that they are read from; a pack has no fewer rows before them than their segment.
+    pub(crate) shift: usize,
 }
 
-/// Rows of one segment or live batch.
+impl MetricRows {
+    /// Rows of what is read.
+    fn place(&self) -> Range<usize> {
+        self.rows.start + self.shift..self.rows.end + self.shift
+    }
+}
+
+/// Rows that are read one after another: of one segment or live batch, or of many segments from a pack.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    pub(crate) origin: Origin,
-    /// Position of the run in the snapshot, where columns of the run are asked for and it is known.
-    pub(crate) run: Option<usize>,
-    /// In the order of the file, none empty.
+    /// Position of the pack among those of the scan.
+    pub(crate) pack: Option<usize>,
+    /// In the order in which they are read, none empty.
     pub(crate) picks: Vec<MetricRows>,
 }
 
 impl Part {
+    /// Where the rows are from; without a pack, all of them.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.picks.first().map(|pick| pick.origin)
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.picks.iter().map(|pick| pick.rows.len()).sum()
     }
@@ -61,38 +73,46 @@ impl Part {
 
     /// Takes the first `rows` rows off.
     fn split_off_front(&mut self, mut rows: usize) -> Self {
-        let mut picks = Vec::new();
-        while rows > 0 && !self.picks.is_empty() {
-            let pick = &mut self.picks[0];
-            if pick.rows.len() <= rows {
-                rows -= pick.rows.len();
-                picks.push(self.picks.remove(0));
-            } else {
-                let middle = pick.rows.start + rows;
-                picks.push(MetricRows { metric: pick.metric, rows: pick.rows.start..middle });
-                pick.rows.start = middle;
-                rows = 0;
-            }
+        let fits = |pick: &&MetricRows| {
+            let fits = pick.rows.len() <= rows;
+            rows -= if fits { pick.rows.len() } else { 0 };
+            fits
+        };
+        let whole = self.picks.iter().take_while(fits).count();
+        let mut picks: Vec<MetricRows> = self.picks.drain(..whole).collect();
+        if let Some(pick) = self.picks.first_mut().filter(|_| rows > 0) {
+            let middle = pick.rows.start + rows;
+            picks.push(MetricRows { rows: pick.rows.start..middle, ..pick.clone() });
+            pick.rows.start = middle;
         }
-        Self { origin: self.origin, run: self.run, picks }
+        Self { pack: self.pack, picks }
     }
 
-    /// Its rows as few ranges: those of adjoining metrics are one.
+    /// Its rows in what is read, as few ranges: those of adjoining metrics are one.
     pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
         for pick in &self.picks {
+            let place = pick.place();
             match ranges.last_mut() {
-                Some(last) if last.end == pick.rows.start => last.end = pick.rows.end,
-                _ => ranges.push(pick.rows.clone()),
+                Some(last) if last.end == place.start => last.end = place.end,
+                _ => ranges.push(place),
             }
         }
         ranges
     }
 }
 
-/// The run of a part, for its columns.
-pub(crate) fn run_of<'a>(part: &Part, snapshot: &'a dyn SnapshotSource) -> Option<&'a RunInfo> {
-    part.run.map(|place| &snapshot.runs()[place])
+/// Rows that are read from the segments themselves, in the order of `picks`.
+pub(crate) fn one_after_another(picks: Vec<MetricRows>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for pick in picks {
+        let pick = MetricRows { shift: 0, ..pick };
+        match parts.last_mut() {
+            Some(last) if last.origin() == Some(pick.origin) => last.picks.push(pick),
+            _ => parts.push(Part { pack: None, picks: vec![pick] }),
+        }
+    }
+    parts
 }
 
 /// Shares `parts` out among at most `streams` streams, in their order.
@@ -142,8 +162,11 @@ mod tests {
     use super::*;
 
     fn part(place: usize, picks: impl IntoIterator<Item = Range<usize>>) -> Part {
-        let picks = picks.into_iter().enumerate().map(|(metric, rows)| MetricRows { metric, rows }).collect();
-        Part { origin: Origin::Segment(place), run: None, picks }
+        let origin = Origin::Segment(place);
+        let picks = picks.into_iter().enumerate();
+        let picks =
+            picks.map(|(metric, rows)| MetricRows { origin, metric, rows, shift: 0 }).filter(|p| !p.rows.is_empty());
+        Part { pack: None, picks: picks.collect() }
     }
 
     #[test]
@@ -163,9 +186,10 @@ mod tests {
                 let mut rows: Vec<Vec<usize>> = vec![Vec::new(); sizes.len()];
                 let mut last = Origin::Segment(0);
                 for part in shares.iter().flatten() {
-                    assert!(part.origin >= last);
-                    last = part.origin;
-                    let Origin::Segment(place) = part.origin else { panic!("a segment") };
+                    let origin = part.origin().expect("rows");
+                    assert!(origin >= last);
+                    last = origin;
+                    let Origin::Segment(place) = origin else { panic!("a segment") };
                     rows[place].extend(read(part));
                 }
                 for (rows, size) in rows.iter().zip(&sizes) {

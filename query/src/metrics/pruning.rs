@@ -92,7 +92,7 @@ impl Pruner {
     ///
     /// The filters of the first two grains are answered for good here, so what fails in them is an error and not a reason to
     /// read on.
-    pub(crate) fn pick(&self, facts: &[Facts<'_>], runs: &Runs<'_>) -> Result<Vec<Vec<MetricRows>>> {
+    pub(crate) fn pick(&self, facts: &[Facts<'_>], runs: &Runs) -> Result<Vec<Vec<MetricRows>>> {
         let known = constants(facts, runs, self.columns.iter().copied())?;
         let keep = all_hold(&self.whole, &known)?;
         let mut containers = Vec::new();
@@ -112,7 +112,8 @@ impl Pruner {
         let mut picks: Vec<Vec<MetricRows>> = vec![Vec::new(); facts.len()];
         for (number, container) in containers.into_iter().enumerate() {
             if !container.rows.is_empty() && fits.as_ref().is_none_or(|fits| fits[number]) {
-                picks[container.origin].push(MetricRows { metric: container.place, rows: container.rows });
+                let (origin, metric) = (container.facts.origin, container.place);
+                picks[container.origin].push(MetricRows { origin, metric, rows: container.rows, shift: 0 });
             }
         }
         Ok(picks)
@@ -128,7 +129,7 @@ impl Pruner {
     }
 
     /// Which of `pages` of rows of one part may hold rows of the answer; all, where bounds tell nothing.
-    pub(crate) fn pages_that_fit(&self, facts: &Facts<'_>, runs: &Runs<'_>, pages: &[Page]) -> Option<Vec<bool>> {
+    pub(crate) fn pages_that_fit(&self, facts: &Facts<'_>, runs: &Runs, pages: &[Page]) -> Option<Vec<bool>> {
         let bounds = self.bounds.as_ref()?;
         let containers: Vec<Container<'_>> = pages
             .iter()
@@ -199,7 +200,7 @@ fn with_metric(of_origins: &RecordBatch, containers: &[Container<'_>]) -> Result
 }
 
 /// Which containers may hold rows for which `bounds` is true; `None` when that cannot be told.
-fn fitting(bounds: &PruningPredicate, containers: &[Container<'_>], runs: &Runs<'_>) -> Option<Vec<bool>> {
+fn fitting(bounds: &PruningPredicate, containers: &[Container<'_>], runs: &Runs) -> Option<Vec<bool>> {
     bounds.prune(&Containers { items: containers, runs }).ok()
 }
 
@@ -239,7 +240,7 @@ impl Container<'_> {
 
 struct Containers<'a> {
     items: &'a [Container<'a>],
-    runs: &'a Runs<'a>,
+    runs: &'a Runs,
 }
 
 impl Containers<'_> {

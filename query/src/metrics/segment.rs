@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::parts::{MetricRows, Part};
+use super::parts::MetricRows;
 use super::pruning::{Page, PageBounds};
 use crate::integrity::{OpenSegment, rows_of};
 
@@ -26,17 +27,17 @@ pub(crate) const STEP: usize = 3;
 const TIME: usize = 4;
 pub(crate) const VALUE: usize = 5;
 
-/// Starts to read the columns at `columns` of the rows of `part`, in batches of up to `batch_rows`.
+/// Starts to read the columns at `columns` of the rows in `ranges`, in batches of up to `batch_rows`.
 pub(crate) fn read(
     segment: OpenSegment,
-    part: &Part,
+    ranges: Vec<Range<usize>>,
     columns: &[usize],
     batch_rows: usize,
     bytes_read: Count,
 ) -> Result<ParquetRecordBatchReader> {
     let OpenSegment { file, footer, .. } = segment;
     let rows = usize::try_from(rows_of(footer.metadata())).unwrap_or_default();
-    let selection = RowSelection::from_consecutive_ranges(part.ranges().into_iter(), rows);
+    let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), rows);
     let mask = ProjectionMask::leaves(footer.parquet_schema(), columns.iter().copied());
     let bytes = SegmentBytes { file, bytes_read };
     ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, footer)
@@ -52,9 +53,8 @@ pub(crate) fn next_batch(reader: &mut ParquetRecordBatchReader) -> Result<Option
     Ok(reader.next().transpose()?)
 }
 
-/// How many row groups hold rows of `part`, and how many do not.
-pub(crate) fn row_groups(footer: &ParquetMetaData, part: &Part) -> (usize, usize) {
-    let ranges = part.ranges();
+/// How many row groups hold rows in `ranges`, and how many do not.
+pub(crate) fn row_groups(footer: &ParquetMetaData, ranges: &[Range<usize>]) -> (usize, usize) {
     let (mut start, mut read) = (0, 0);
     for group in footer.row_groups() {
         let end = start + usize::try_from(group.num_rows()).unwrap_or_default();
@@ -78,7 +78,7 @@ pub(crate) fn pages(footer: &ParquetMetaData, picks: &[MetricRows]) -> Vec<Page>
             let (end, bounds) =
                 known.get(next).map_or((usize::MAX, PageBounds::default()), |page| (page.end, page.bounds));
             let end = end.min(pick.rows.end);
-            pages.push(Page { rows: MetricRows { metric: pick.metric, rows: start..end }, bounds });
+            pages.push(Page { rows: MetricRows { rows: start..end, ..pick.clone() }, bounds });
             start = end;
         }
     }

@@ -1,15 +1,9 @@
 //! One stream of a scan: opens its parts one after another and makes batches of their rows.
 
-use std::collections::VecDeque;
-use std::ops::Range;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringArray,
-};
-use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::Int32Type;
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
@@ -20,20 +14,15 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMe
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::try_unfold;
 use futures::{Stream, StreamExt, TryStreamExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::exec::{Scan, Way};
-use super::facts::{Facts, RUN_COLUMNS, Runs, constant_text, run_column};
-use super::parts::{MetricRows, Origin, Part, run_of};
+use super::facts::Facts;
+use super::parts::{MetricRows, Origin, Part, one_after_another};
 use super::pruning::Pruner;
+use super::rows::{OpenPart, Rows, stored_columns};
 use super::segment;
-use crate::integrity::{DamagedPolicy, OpenSegment, SegmentFile};
-
-/// Columns of `metrics` that a segment has no need to store, as they are the same in all its rows, or follow from the
-/// statistics: `run_id`, `metrics_name`, `metric`, `rank` and `attempt`.
-const KNOWN: [usize; 5] = [0, 1, 2, 6, 7];
-/// Columns of `metrics` that are columns of a segment.
-const STORED: usize = 9;
+use crate::error::SegmentFault;
+use crate::integrity::{DamagedPolicy, OpenSegment, RegisteredFile, SegmentFile};
 
 /// How the rows of a scan are given.
 #[derive(Clone)]
@@ -97,6 +86,8 @@ fn ahead(
 struct Counters {
     baseline: BaselineMetrics,
     segments_read: Count,
+    /// Packs that rows of many segments were read from.
+    packs_read: Count,
     /// Segments of which the rows are taken that their statistics hold.
     segments_from_statistics: Count,
     /// Segments that a filter left out that became known while the query ran.
@@ -116,6 +107,7 @@ impl Counters {
         Self {
             baseline: BaselineMetrics::new(metrics, partition),
             segments_read: counter("segments_read"),
+            packs_read: counter("packs_read"),
             segments_from_statistics: counter("segments_from_statistics"),
             segments_skipped: counter("segments_skipped"),
             row_groups_read: counter("row_groups_read"),
@@ -144,17 +136,13 @@ struct Reading {
 
 impl Reading {
     fn new(scan: &Arc<Scan>, parts: Vec<Part>, how: &How, counters: Counters) -> Self {
-        let stored = scan.columns.iter().copied().filter(|column| *column < STORED && !KNOWN.contains(column));
-        let mut stored: Vec<usize> = stored.collect();
-        stored.sort_unstable();
-        stored.dedup();
         Self {
             scan: Arc::clone(scan),
             way: how.way,
             parts: parts.into(),
             open: None,
             narrowing: (!how.dynamic.is_empty()).then(|| Narrowing::new(conjunction(how.dynamic.clone()))),
-            stored,
+            stored: stored_columns(&scan.columns),
             batch_rows: how.batch_rows,
             left: how.limit.unwrap_or(usize::MAX),
             counters,
@@ -203,46 +191,74 @@ impl Reading {
             let rows = Rows::Live { columns, ranges: part.ranges().into() };
             return OpenPart::new(&part, rows, &self.scan, &self.stored, self.batch_rows).map(Some);
         }
-        let rows = match part.origin {
-            Origin::Live(place) => {
+        let rows = match (part.pack, part.origin()) {
+            (Some(pack), _) => match self.open_pack(pack, &part).await? {
+                Some(rows) => rows,
+                None => {
+                    self.unpack(part);
+                    return Ok(None);
+                }
+            },
+            (None, Some(Origin::Live(place))) => {
                 let batch = &snapshot.live()[place].batch;
                 let columns = self.stored.iter().map(|column| Arc::clone(batch.column(*column))).collect();
                 Rows::Live { columns, ranges: part.ranges().into() }
             }
-            Origin::Segment(place) => {
+            (None, Some(Origin::Segment(place))) => {
                 let Some(segment) = self.verified(SegmentFile::new(&snapshot.segments()[place])).await? else {
                     return Ok(None);
                 };
                 self.counters.segments_read.add(1);
                 self.skip_pages(&segment, &mut part);
-                let (read, skipped) = segment::row_groups(segment.footer.metadata(), &part);
-                self.counters.row_groups_read.add(read);
-                self.counters.row_groups_skipped.add(skipped);
-                if part.picks.is_empty() {
-                    return Ok(None);
-                }
-                if self.stored.is_empty() {
-                    Rows::Known(part.rows())
-                } else {
-                    let bytes_read = self.counters.bytes_read.clone();
-                    let batch_rows = self.batch_rows.min(part.rows());
-                    Rows::Stored(Box::new(segment::read(segment, &part, &self.stored, batch_rows, bytes_read)?))
-                }
+                self.read(segment, &part)?
             }
+            (None, None) => return Ok(None),
         };
+        if part.picks.is_empty() {
+            return Ok(None);
+        }
         OpenPart::new(&part, rows, &self.scan, &self.stored, self.batch_rows).map(Some)
     }
 
-    async fn verified(&mut self, file: SegmentFile) -> Result<Option<OpenSegment>> {
-        // To hand a few microseconds of work to another thread takes longer than the work.
-        let opened = match file.open_verified() {
-            Some(opened) => Ok(opened),
-            None => {
-                let task = tokio::task::spawn_blocking(move || file.open_blocking());
-                task.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
+    /// Starts to read the rows of `part` from its file.
+    fn read(&self, file: OpenSegment, part: &Part) -> Result<Rows> {
+        let ranges = part.ranges();
+        let (read, skipped) = segment::row_groups(file.footer.metadata(), &ranges);
+        self.counters.row_groups_read.add(read);
+        self.counters.row_groups_skipped.add(skipped);
+        if self.stored.is_empty() || ranges.is_empty() {
+            return Ok(Rows::Known(part.rows()));
+        }
+        let bytes_read = self.counters.bytes_read.clone();
+        let batch_rows = self.batch_rows.min(part.rows());
+        Ok(Rows::Stored(Box::new(segment::read(file, ranges, &self.stored, batch_rows, bytes_read)?)))
+    }
+
+    /// Starts to read rows from a pack; `None` when it is gone, or is not what it was when the question was planned.
+    async fn open_pack(&mut self, pack: usize, part: &Part) -> Result<Option<Rows>> {
+        let file = self.scan.packs[pack].file.clone();
+        match open(&file).await? {
+            Ok(opened) => {
+                self.counters.packs_read.add(1);
+                self.read(opened, part).map(Some)
             }
-        };
-        match opened {
+            // Another pack has its rows by now, or none: the segments have them in any case.
+            Err(SegmentFault::Missing) => Ok(None),
+            Err(fault) => {
+                self.scan.guard.note_pack(file.path(), &fault);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Goes on with the rows of `part` from the segments themselves.
+    fn unpack(&mut self, part: Part) {
+        let parts = one_after_another(part.picks);
+        parts.into_iter().rev().for_each(|part| self.parts.push_front(part));
+    }
+
+    async fn verified(&mut self, file: SegmentFile) -> Result<Option<OpenSegment>> {
+        match open(&file.file).await?.map_err(|fault| file.damaged(fault)) {
             Ok(opened) => {
                 self.counters.bytes_hashed.add(usize::try_from(opened.hashed_bytes).unwrap_or(usize::MAX));
                 Ok(Some(opened))
@@ -262,11 +278,11 @@ impl Reading {
     fn skip_pages(&self, segment: &OpenSegment, part: &mut Part) {
         let pruners =
             [Some(&self.scan.pruner), self.narrowing.as_ref().and_then(|narrowing| narrowing.pruner.as_ref())];
-        let facts = part.origin.facts(self.scan.snapshot.as_ref());
-        let runs = Runs::new(self.scan.snapshot.runs());
+        let Some(origin) = part.origin() else { return };
+        let facts = origin.facts(self.scan.snapshot.as_ref());
         for pruner in pruners.into_iter().flatten().filter(|pruner| pruner.bounds().is_some()) {
             let pages = segment::pages(segment.footer.metadata(), &part.picks);
-            let Some(fits) = pruner.pages_that_fit(&facts, &runs, &pages) else { continue };
+            let Some(fits) = pruner.pages_that_fit(&facts, &self.scan.runs, &pages) else { continue };
             let read = fits.iter().filter(|fits| **fits).count();
             self.counters.pages_read.add(read);
             self.counters.pages_skipped.add(fits.len() - read);
@@ -276,18 +292,28 @@ impl Reading {
     }
 }
 
+/// Opens a file after comparing it with what was registered.
+async fn open(file: &RegisteredFile) -> Result<std::result::Result<OpenSegment, SegmentFault>> {
+    // To hand a few microseconds of work to another thread takes longer than the work.
+    if let Some(opened) = file.open_verified() {
+        return Ok(Ok(opened));
+    }
+    let file = file.clone();
+    let task = tokio::task::spawn_blocking(move || file.open_blocking());
+    task.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))
+}
+
 /// The rows that the statistics of `part` hold, as a part of their own and its columns; `None` where a value is not finite.
 fn extremes(part: &Part, scan: &Scan, stored: &[usize]) -> Option<(Part, Vec<ArrayRef>)> {
-    let facts = part.origin.facts(scan.snapshot.as_ref());
     let (mut steps, mut values) = (Vec::new(), Vec::new());
     let mut picks = Vec::with_capacity(part.picks.len());
     for pick in &part.picks {
-        let stats = &facts.metrics[pick.metric];
+        let stats = &pick.origin.facts(scan.snapshot.as_ref()).metrics[pick.metric];
         let (Some(min), Some(max), 0) = (stats.min, stats.max, stats.non_finite) else { return None };
         let start = steps.len();
         steps.extend([min.step, max.step, stats.first.step, stats.last.step]);
         values.extend([min.value, max.value, stats.first.value, stats.last.value]);
-        picks.push(MetricRows { metric: pick.metric, rows: start..steps.len() });
+        picks.push(MetricRows { rows: start..steps.len(), shift: 0, ..*pick });
     }
     let (steps, values) = (Int64Array::from(steps), Float64Array::from(values));
     let column = |column: &usize| -> Option<ArrayRef> {
@@ -298,7 +324,7 @@ fn extremes(part: &Part, scan: &Scan, stored: &[usize]) -> Option<(Part, Vec<Arr
         }
     };
     let columns = stored.iter().map(column).collect::<Option<Vec<_>>>()?;
-    Some((Part { origin: part.origin, run: part.run, picks }, columns))
+    Some((Part { pack: None, picks }, columns))
 }
 
 /// A filter whose value changes while the query runs.
@@ -322,149 +348,13 @@ impl Narrowing {
             let filters = split_conjunction(&now).into_iter().map(Arc::clone);
             self.pruner = Some(Pruner::new(filters, &scan.schema));
         }
-        let facts = [part.origin.facts(scan.snapshot.as_ref())];
         let Some(pruner) = &self.pruner else { return };
-        let Ok(mut fitting) = pruner.pick(&facts, &Runs::new(scan.snapshot.runs())) else { return };
-        let fitting = fitting.swap_remove(0);
-        let mut place = 0;
-        part.picks.retain(|pick| {
-            while fitting.get(place).is_some_and(|fit| fit.metric < pick.metric) {
-                place += 1;
-            }
-            fitting.get(place).is_some_and(|fit| fit.metric == pick.metric)
-        });
-    }
-}
-
-/// Where the columns of an open part come from that differ from row to row.
-enum Rows {
-    /// Read from a segment.
-    Stored(Box<ParquetRecordBatchReader>),
-    /// In memory: the columns, and the rows of them that are wanted.
-    Live { columns: Vec<ArrayRef>, ranges: VecDeque<Range<usize>> },
-    /// None is asked for: the number of rows is all there is.
-    Known(usize),
-}
-
-/// A part that is being read.
-struct OpenPart {
-    rows: Rows,
-    columns: Vec<Column>,
-    metrics: Metrics,
-}
-
-/// A column of the answer.
-enum Column {
-    /// The value of all rows, as an array that is long enough for any batch.
-    Constant(ArrayRef),
-    /// One of several metrics.
-    Metric,
-    /// Place in the batches that are read.
-    Stored(usize),
-}
-
-/// The metrics of the rows of a part.
-struct Metrics {
-    names: ArrayRef,
-    /// Number of the name, and rows that have it, one after another; those first that come next.
-    rows: VecDeque<(i32, usize)>,
-}
-
-impl Metrics {
-    fn new(part: &Part, facts: &Facts<'_>) -> Self {
-        let mut rows: VecDeque<(i32, usize)> = VecDeque::with_capacity(part.picks.len());
-        let mut names: Vec<&str> = Vec::new();
-        let mut last = None;
-        for pick in &part.picks {
-            if last != Some(pick.metric) {
-                last = Some(pick.metric);
-                names.push(&facts.metrics[pick.metric].metric);
-            }
-            rows.push_back((names.len() as i32 - 1, pick.rows.len()));
-        }
-        Self { names: Arc::new(StringArray::from(names)), rows }
-    }
-
-    /// The names of the next `count` rows.
-    fn next(&mut self, count: usize) -> Result<ArrayRef> {
-        let mut keys: Vec<i32> = Vec::with_capacity(count);
-        while let Some((key, rows)) = self.rows.front_mut().filter(|_| keys.len() < count) {
-            let taken = (*rows).min(count - keys.len());
-            keys.resize(keys.len() + taken, *key);
-            *rows -= taken;
-            if *rows == 0 {
-                self.rows.pop_front();
-            }
-        }
-        let keys = Int32Array::new(ScalarBuffer::from(keys), None);
-        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::clone(&self.names))?))
-    }
-}
-
-impl OpenPart {
-    fn new(part: &Part, rows: Rows, scan: &Scan, stored: &[usize], batch_rows: usize) -> Result<Self> {
-        let snapshot = scan.snapshot.as_ref();
-        let facts = part.origin.facts(snapshot);
-        let longest = batch_rows.min(part.rows());
-        let text = |value: Option<&str>| Ok::<_, DataFusionError>(Column::Constant(constant_text(value, longest)?));
-        let number = |value| Column::Constant(Arc::new(Int32Array::from_value(value, longest)));
-        let metrics = Metrics::new(part, &facts);
-        let mut columns = Vec::with_capacity(scan.columns.len());
-        for column in &scan.columns {
-            columns.push(match column {
-                0 => text(Some(&facts.run_id.to_string()))?,
-                1 => text(Some(facts.metrics_name))?,
-                2 if metrics.names.len() == 1 => text(Some(&facts.metrics[part.picks[0].metric].metric))?,
-                2 => Column::Metric,
-                6 => number(facts.writer.rank),
-                7 => number(facts.writer.attempt),
-                column => match column.checked_sub(STORED) {
-                    Some(of_run) => text(run_column(run_of(part, snapshot), RUN_COLUMNS[of_run]))?,
-                    None => Column::Stored(stored.iter().position(|stored| stored == column).unwrap_or_default()),
-                },
-            });
-        }
-        Ok(Self { rows, columns, metrics })
-    }
-
-    /// The next rows, at most `most`; `None` after the last.
-    fn next(&mut self, scan: &Scan, most: usize) -> Result<Option<RecordBatch>> {
-        let (read, rows) = match &mut self.rows {
-            Rows::Stored(reader) => match segment::next_batch(reader)? {
-                Some(batch) => {
-                    let rows = batch.num_rows().min(most);
-                    (batch.columns().to_vec(), rows)
-                }
-                None => return Ok(None),
-            },
-            Rows::Live { columns, ranges } => match ranges.pop_front() {
-                Some(range) => {
-                    let rows = range.len().min(most);
-                    if range.len() > rows {
-                        ranges.push_front(range.start + rows..range.end);
-                    }
-                    (columns.iter().map(|column| column.slice(range.start, rows)).collect(), rows)
-                }
-                None => return Ok(None),
-            },
-            Rows::Known(left) => {
-                let rows = most.min(*left);
-                *left -= rows;
-                (Vec::new(), rows)
-            }
-        };
-        if rows == 0 {
-            return Ok(None);
-        }
-        let mut arrays = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            arrays.push(match column {
-                Column::Constant(array) => array.slice(0, rows),
-                Column::Metric => self.metrics.next(rows)?,
-                Column::Stored(place) => read[*place].slice(0, rows),
-            });
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&scan.schema), arrays, &options)?))
+        let mut origins: Vec<Origin> = part.picks.iter().map(|pick| pick.origin).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        let facts: Vec<Facts<'_>> = origins.iter().map(|origin| origin.facts(scan.snapshot.as_ref())).collect();
+        let Ok(fitting) = pruner.pick(&facts, &scan.runs) else { return };
+        let fitting: HashSet<(Origin, usize)> = fitting.iter().flatten().map(|fit| (fit.origin, fit.metric)).collect();
+        part.picks.retain(|pick| fitting.contains(&(pick.origin, pick.metric)));
     }
 }

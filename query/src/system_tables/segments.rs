@@ -44,7 +44,7 @@ pub(super) fn fields() -> Vec<Field> {
 pub(super) fn rows(snapshot: &dyn SnapshotSource) -> Result<Vec<ArrayRef>, RowsError> {
     let all = snapshot.segments();
     let root = snapshot.root();
-    let steps = || all.iter().map(|segment| Facts::of_segment(segment).steps());
+    let steps = || all.iter().enumerate().map(|(place, segment)| Facts::of_segment(place, segment).steps());
     Ok(vec![
         keys(all.iter().map(|segment| segment.run_id.to_string()))?,
         texts(all.iter().map(|segment| segment.writer.to_string())),

@@ -29,8 +29,7 @@ use stepwell_engine::RunId;
 
 use super::Store;
 use super::arguments::Arguments;
-use super::wide::facts;
-use crate::metrics::facts::{Facts, metrics_schema};
+use crate::metrics::facts::{Facts, all_facts, metrics_schema};
 use crate::system_tables::columns::{int_field, ints, key_field, keys, small_field, smalls};
 
 /// Columns that tell one value of a curve from another. The last three follow from the run; filters on them then reach
@@ -41,7 +40,7 @@ const OF_THE_LAST: [&str; 4] = ["time", "value", "attempt", "seq"];
 
 pub(super) fn table(store: &Arc<Store>, arguments: &Arguments) -> Result<Arc<dyn TableProvider>> {
     let metrics_name = arguments.texts(0..=1)?.first();
-    let logged: Vec<Facts<'_>> = facts(store.snapshot.as_ref()).collect();
+    let logged: Vec<Facts<'_>> = all_facts(store.snapshot.as_ref()).collect();
     let mut plan = store.metrics()?;
     if let Some(metrics_name) = metrics_name {
         if !logged.iter().any(|facts| facts.metrics_name == metrics_name) {

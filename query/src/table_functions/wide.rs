@@ -29,8 +29,7 @@ use datafusion::prelude::{col, lit};
 
 use super::Store;
 use super::arguments::Arguments;
-use crate::metrics::facts::Facts;
-use crate::source::SnapshotSource;
+use crate::metrics::facts::{Facts, all_facts};
 
 /// Most columns: each is an aggregate, and planning takes time for each.
 const METRICS_MAX: usize = 2000;
@@ -45,7 +44,7 @@ pub(super) fn table(store: &Arc<Store>, arguments: &Arguments) -> Result<Arc<dyn
     let metrics_name = &texts[0];
     let run = texts.get(1).map(|text| arguments.run(text, snapshot.runs())).transpose()?;
     let logged: Vec<Facts<'_>> =
-        facts(snapshot).filter(|facts| run.is_none_or(|run| facts.run_id == run.run_id)).collect();
+        all_facts(snapshot).filter(|facts| run.is_none_or(|run| facts.run_id == run.run_id)).collect();
     let metrics = metrics_of(&logged, metrics_name);
     if metrics.is_empty() {
         let names: BTreeSet<&str> = logged.iter().map(|facts| facts.metrics_name).collect();
@@ -68,12 +67,6 @@ pub(super) fn table(store: &Arc<Store>, arguments: &Arguments) -> Result<Arc<dyn
     }
     let plan = store.metrics()?.filter(filter)?.aggregate(KEYS.map(col), columns)?.build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
-}
-
-/// What is known of each segment and each batch of live rows.
-pub(super) fn facts(snapshot: &dyn SnapshotSource) -> impl Iterator<Item = Facts<'_>> {
-    let committed = snapshot.segments().iter().map(Facts::of_segment);
-    committed.chain(snapshot.live().iter().map(Facts::of_live))
 }
 
 fn metrics_of<'a>(logged: &[Facts<'a>], metrics_name: &str) -> BTreeSet<&'a str> {

@@ -1,7 +1,7 @@
 //! Random questions about random stores, asked of the table `metrics` and of a plain table of DataFusion with the same rows.
 //!
-//! `STEPWELL_SCANS` sets how many questions, `STEPWELL_SCANS_LARGE` how many about stores of 100,000 rows and more;
-//! `STEPWELL_SEED` which: the short form is always the same.
+//! `STEPWELL_SCANS` sets how many questions, `STEPWELL_SCANS_LARGE` how many about stores of 100,000 rows and more,
+//! `STEPWELL_SCANS_PACKED` how many about stores with packs; `STEPWELL_SEED` which: the short form is always the same.
 
 mod grammar;
 mod rows;
@@ -143,4 +143,9 @@ fn random_questions_have_the_answers_of_a_plain_table() {
 #[test]
 fn random_questions_about_long_curves_have_the_answers_of_a_plain_table() {
     campaign("long scans", number("STEPWELL_SCANS_LARGE", 6), number("STEPWELL_SEED", 1), Rows::large);
+}
+
+#[test]
+fn random_questions_about_packed_runs_have_the_answers_of_a_plain_table() {
+    campaign("packed scans", number("STEPWELL_SCANS_PACKED", 60), number("STEPWELL_SEED", 1), Rows::many);
 }

@@ -8,10 +8,11 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use stepwell_engine::{ParamValue, RunId, RunInfo, WriterId};
+use stepwell_engine::packs::pack;
+use stepwell_engine::{CompactOptions, ParamValue, RunId, RunInfo, WriterId};
 use stepwell_tests::random::Random;
 
-use crate::support::{Fixture, Record, TIME};
+use crate::support::{Fixture, PLACEMENTS, Record, TIME};
 
 const METRICS_NAMES: [&str; 3] = ["m", "m2", "Ω val"];
 /// One is the beginning of another, some need quotes, some sort otherwise as bytes than as words.
@@ -61,6 +62,36 @@ impl Rows {
         if random.below(12) == 0 {
             // Segments of a run whose event log is gone.
             rows.fixture.runs.pop();
+        }
+        rows
+    }
+
+    /// A store of many short runs, some of whose segments are in packs.
+    pub fn many(random: &mut Random) -> Self {
+        let values = one(random, &[Values::Finite, Values::Any]);
+        let mut rows = Self { fixture: Fixture::new(), values, small_steps: random.below(3) > 0 };
+        rows.fixture.segment_per_metric = random.below(4) == 0;
+        let names = &METRICS_NAMES[..=random.below(2) as usize];
+        for _ in 0..20 + random.below(40) {
+            let run = rows.add_run(random);
+            for _ in 0..=random.below(2) {
+                let writer = WriterId { rank: random.below(2) as i32, attempt: 0, nonce: 4 };
+                for _ in 0..=random.below(4) {
+                    let (name, metric) = (one(random, names), one(random, &METRICS[..4]));
+                    rows.log(random, run, writer, (name, metric), 30);
+                }
+            }
+        }
+        let options = {
+            let mut options = CompactOptions::default();
+            (options.pack_segments_min, options.pack_rows_max) = (2, one(random, &[100, 1000, 1 << 20]));
+            options
+        };
+        let snapshots = PLACEMENTS.map(|placement| rows.fixture.snapshot(placement).segments);
+        let mut segments = snapshots.concat();
+        segments.retain(|_| random.below(5) > 0);
+        for share in [segments.len() / 2, segments.len()] {
+            pack(rows.fixture.root(), &segments[..share], &options).expect("packed");
         }
         rows
     }
