@@ -60,6 +60,12 @@ pub enum CliError {
         /// How many writers, in words.
         writers: String,
     },
+    /// `compact` could not pack what was due.
+    #[error("small segments were not packed, and every row is where it was: {why}")]
+    NotPacked {
+        /// What was in the way.
+        why: String,
+    },
     /// `doctor` found something wrong.
     #[error("{findings} {} wrong; `stepwell doctor --repair` does something about {repairable}",
         if *.findings == 1 { "thing is" } else { "things are" })]

@@ -60,6 +60,7 @@ impl Exit {
             | CliError::Arrow { .. }
             | CliError::Incomplete { .. }
             | CliError::NotCompacted { .. }
+            | CliError::NotPacked { .. }
             | CliError::Worker { .. }
             | CliError::Render { .. } => Self::Failure,
         }

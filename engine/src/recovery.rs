@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::batch::{Batcher, NamedRows};
 use crate::catalog::CatalogSnapshot;
+use crate::compaction::Mark;
 use crate::config::EngineConfig;
 use crate::doctor;
 use crate::error::{Error, Result, with_causes};
@@ -213,6 +214,7 @@ pub(crate) fn recover_writer(
         next_segment,
         manifest,
         log,
+        mark: None,
         rows: 0,
         gaps: Vec::new(),
         told: 0,
@@ -235,6 +237,10 @@ pub(crate) fn recover_writer(
     // A segment that cannot be registered has nothing to do with the journals, whose rows are in other ones by now.
     recovery.clean_up()?;
     committed?;
+    match recovery.mark.take() {
+        Some(mark) => mark.remove()?,
+        None => Mark::remove_left(layout, run, writer)?,
+    }
     fail_point::reach("recovery.end");
     let rows_total = recovery.manifest.segments.iter().map(|segment| segment.rows).sum();
     Ok(Some(RecoveredWriter { run_id: run, writer, rows_recovered: recovery.rows, rows_total, gaps: recovery.gaps }))
@@ -259,6 +265,8 @@ struct Recovery<'a> {
     next_segment: u64,
     manifest: Manifest,
     log: EventLog,
+    /// Says that lines are added to the log of a writer that had finished.
+    mark: Option<Mark<'a>>,
     rows: u64,
     gaps: Vec<GapEvent>,
     /// How many of the gaps are in the event log.
@@ -276,6 +284,14 @@ impl Recovery<'_> {
 
     fn writer(&self) -> WriterId {
         self.manifest.started.writer
+    }
+
+    /// Appends to the event log. The catalog looks into the log of a closed run only when its folder has changed.
+    fn append(&mut self, event: Event, durability: Durability) -> Result<()> {
+        if self.mark.is_none() && self.manifest.finished.is_some() {
+            self.mark = Some(Mark::set(self.layout, self.run(), self.writer())?);
+        }
+        self.log.append(event, durability)
     }
 
     /// Tells that the journals are gone. Those of a writer that finished, or that was recovered, were removed.
@@ -368,7 +384,7 @@ impl Recovery<'_> {
             self.manifest.watermarks.insert(watermark.ring, watermark.committed);
         }
         self.manifest.segments.extend(segments.iter().cloned());
-        self.log.append(Event::Segments(Box::new(SegmentsEvent { segments, watermarks })), Durability::Device)
+        self.append(Event::Segments(Box::new(SegmentsEvent { segments, watermarks })), Durability::Device)
     }
 
     fn write(&mut self, batches: &[NamedRows]) -> Result<Vec<SegmentRecord>> {
@@ -413,7 +429,7 @@ impl Recovery<'_> {
                 let watermarks = found.watermarks();
                 self.manifest.segments.push(found.record.clone());
                 let event = SegmentsEvent { segments: vec![found.record], watermarks };
-                self.log.append(Event::Segments(Box::new(event)), Durability::Device)?;
+                self.append(Event::Segments(Box::new(event)), Durability::Device)?;
             } else {
                 let detail =
                     format!("{:?}, which no event names, is kept: part of its rows are elsewhere", orphan.path);
@@ -426,8 +442,8 @@ impl Recovery<'_> {
     /// Appends the gaps that are not in the event log yet. A gap goes before the event that moves the watermark over it: a
     /// recovery that is cut short would otherwise begin above it the next time, and never tell.
     fn tell_gaps(&mut self) -> Result<()> {
-        for gap in &self.gaps[self.told..] {
-            self.log.append(Event::Gap(gap.clone()), Durability::Process)?;
+        for gap in self.gaps[self.told..].to_vec() {
+            self.append(Event::Gap(gap), Durability::Process)?;
         }
         self.told = self.gaps.len();
         Ok(())
@@ -439,7 +455,7 @@ impl Recovery<'_> {
         if self.manifest.finished.is_none() && (!self.manifest.recovered || self.rows > 0) {
             let process = current_process();
             let event = Event::Recovered { host: process.host, pid: process.pid, rows: self.rows };
-            self.log.append(event, Durability::Process)?;
+            self.append(event, Durability::Process)?;
         }
         Ok(())
     }
@@ -482,7 +498,7 @@ impl Recovery<'_> {
             });
         }
         for commit in commits {
-            self.log.append(Event::MetricsCommitted(commit.clone()), Durability::Process)?;
+            self.append(Event::MetricsCommitted(commit.clone()), Durability::Process)?;
             self.manifest.commits.insert(commit.metrics_name.clone(), commit);
         }
         self.log.sync()?;

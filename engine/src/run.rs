@@ -378,7 +378,8 @@ impl Run {
     }
 
     /// Commits every metrics name and closes the run as finished. Many small segments become few then, see
-    /// [`EngineConfig::compact_at_finish_rows_max`](crate::EngineConfig); that is left out where a [`Logger`] still exists.
+    /// [`EngineConfig::compact_at_finish_rows_max`](crate::EngineConfig); that is left out where a [`Logger`] still exists. Each time that 256 small segments of
+    /// ended runs are in no pack, they become one, see [`crate::packs`].
     ///
     /// # Durability
     /// The run is finished, on the device, before anything is compacted: a crash of the process then leaves each row in exactly one
@@ -409,6 +410,7 @@ impl Run {
             report.warnings.extend(warnings);
         }
         self.store.index_commit(self.id());
+        report.warnings.extend(self.store.pack_if_due());
         Ok(report)
     }
 

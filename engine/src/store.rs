@@ -236,6 +236,17 @@ impl Store {
         fail_point::reach("catalog.end");
     }
 
+    /// Packs small segments of ended runs where there are many, see [`crate::packs`]. What failed is said.
+    pub(crate) fn pack_if_due(&self) -> Option<String> {
+        let Inner { layout, config, process, .. } = &*self.inner;
+        if self.is_remote() || config.compact_at_finish_rows_max == 0 || process.is_foreign() {
+            return None;
+        }
+        // The catalog is not held up for it. One that is busy is looked at by the next run.
+        let catalog = self.inner.catalog.try_lock().ok()?.snapshot(layout).ok()?;
+        packs::pack_at_finish(layout, &catalog)
+    }
+
     /// The catalog; in a forked child one of its own, because a thread of the parent may have been at work in this one.
     fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
         if self.inner.process.is_foreign() {

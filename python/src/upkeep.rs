@@ -14,7 +14,8 @@ use crate::run::store_path;
 /// A metrics name of a writer with more than `segments` small files is due. Runs that are being written are left alone,
 /// and readers are not held up: the files that were merged are removed ten minutes later (STEPWELL_GRACE_SECS), by the next
 /// call or by whoever opens the store for logging. `dry_run=True` only says what is due. Returns a dict with `names` (metrics
-/// names of writers that were merged), `rows`, `segments_before`, `segments_after`, `removed_files`, `waiting_files`, and
+/// names of writers that were merged), `rows`, `segments_before`, `segments_after`, `packs` (files that repeat the rows of
+/// `packed_segments` small files, for questions over many runs), `removed_packs`, `removed_files`, `waiting_files`, and
 /// `skipped` (what was left alone, and why). A crash at any moment leaves each row once.
 ///
 /// Raises CorruptionError when segments that should be merged are damaged, after the others were merged; NotFoundError,
@@ -37,12 +38,18 @@ pub fn compact(py: Python<'_>, store: Option<PathBuf>, segments: usize, dry_run:
         let text = format!("run {}, writer {}: not compacted: {}", failure.run_id, failure.writer, failure.why);
         return Err(class.error(py, text));
     }
+    if let Some(why) = report.not_packed {
+        return Err(Class::Storage.error(py, format!("small segments were not packed: {why}")));
+    }
     let sum = |of: fn(&CompactedName) -> u64| report.compacted.iter().map(of).sum::<u64>();
     let told = PyDict::new(py);
     told.set_item("names", report.compacted.len())?;
     told.set_item("rows", sum(|name| name.rows))?;
     told.set_item("segments_before", sum(|name| name.segments_before))?;
     told.set_item("segments_after", sum(|name| name.segments_after))?;
+    told.set_item("packed_segments", report.packed.iter().map(|packed| packed.segments).sum::<u64>())?;
+    told.set_item("packs", report.packed.len())?;
+    told.set_item("removed_packs", report.packs_removed)?;
     told.set_item("removed_files", report.removed.0)?;
     told.set_item("waiting_files", report.waiting.0)?;
     let skipped =

@@ -148,7 +148,7 @@ fn a_kill_at_every_fail_point_of_a_compaction_leaves_each_row_once() {
     let rounds = number("STEPWELL_FAIL_POINT_ROUNDS", 1);
     let mut random = Random::new(seed("compaction"));
     let mut campaign = Campaign::default();
-    let own = FAIL_POINTS.into_iter().filter(|point| point.starts_with(COMPACTION));
+    let own = FAIL_POINTS.into_iter().filter(|point| point.starts_with(COMPACTION) || point.starts_with(PACKING));
     let points: Vec<&'static str> = own.chain(SHARED_POINTS).collect();
     for round in 0..rounds {
         for point in &points {
@@ -180,6 +180,8 @@ fn a_kill_at_every_fail_point_of_the_compaction_at_the_end_of_a_run_leaves_each_
 
 /// What the fail points of compaction begin with.
 const COMPACTION: &str = "compact.";
+/// What the fail points of packing begin with.
+const PACKING: &str = "pack.";
 
 #[derive(Default)]
 struct Campaign {
@@ -206,7 +208,7 @@ impl Campaign {
 
     /// A kill when a writer, or a process that recovers, reaches `point` for the n-th time.
     fn kill_at(&mut self, point: &'static str, n: u64, random: &mut Random) {
-        if point.starts_with(COMPACTION) {
+        if point.starts_with(COMPACTION) || point.starts_with(PACKING) {
             return self.kill_compaction(point, 1, random);
         }
         let in_recovery = point.starts_with("recovery.");
@@ -248,6 +250,12 @@ impl Campaign {
         self.note(case.moment, killed);
         self.tally.cases += 1;
         if let Some((deed, moment)) = then {
+            if matches!(moment, Moment::At(point, _) if point.starts_with(PACKING)) {
+                // One that is damaged, and so of no use to anybody: there is something to remove.
+                let packs = store.join("packs");
+                std::fs::create_dir_all(&packs).expect("a folder");
+                std::fs::write(packs.join(format!("1-1-{}.parquet", "0".repeat(64))), b"no pack").expect("a file");
+            }
             let killed = end(vec![start(&[deed, text(&store)], moment)], moment);
             self.note(moment, killed);
             self.recoveries_killed += 1;

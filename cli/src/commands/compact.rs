@@ -12,7 +12,7 @@ use crate::out::Out;
 use crate::table::{Side, TextTable};
 use crate::{messages, sql, text};
 
-/// Merges the segments of ended runs, and prints what was merged.
+/// Merges the segments of ended runs, packs small ones, and prints what was merged.
 ///
 /// # Errors
 /// [`CliError::Damaged`] when segments that should be merged are damaged, [`CliError::NotCompacted`] when something else was in
@@ -38,6 +38,9 @@ pub fn run(store: &Store, args: &CompactArgs, out: &mut Out) -> Result<()> {
     if damaged > 0 {
         return Err(CliError::Damaged { files: damaged });
     }
+    if let Some(why) = report.not_packed {
+        return Err(CliError::NotPacked { why });
+    }
     if !report.failures.is_empty() {
         return Err(CliError::NotCompacted { writers: text::plural(report.failures.len() as u64, "writer") });
     }
@@ -56,9 +59,24 @@ fn tell(report: &CompactReport, args: &CompactArgs) {
     let before = text::plural(sum(|name| name.segments_before), "segment");
     let after = text::count(sum(|name| name.segments_after));
     match (report.compacted.is_empty(), args.dry_run) {
-        (true, _) => messages::say("nothing is due"),
+        (true, _) if report.packed.is_empty() => messages::say("nothing is due"),
+        (true, _) => {}
         (false, true) => messages::say(&format!("{before} would become {after}")),
         (false, false) => messages::say(&format!("{before} became {after}")),
+    }
+    for packed in &report.packed {
+        let (segments, rows) = (text::plural(packed.segments, "small segment"), text::count(packed.rows));
+        let what =
+            format!("{segments} of {:?}, {rows} rows, {}", packed.metrics_name, text::bytes(packed.bytes_of_segments));
+        match packed.bytes {
+            Some(bytes) => {
+                messages::say(&format!("packed {what}, for questions over many runs: {}", text::bytes(bytes)))
+            }
+            None => messages::say(&format!("{what} would be packed")),
+        }
+    }
+    if report.packs_removed > 0 {
+        messages::say(&format!("removed {} that nobody needs any more", text::plural(report.packs_removed, "pack")));
     }
     let ((removed, removed_bytes), (waiting, waiting_bytes)) = (report.removed, report.waiting);
     if removed > 0 {

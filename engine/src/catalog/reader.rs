@@ -250,6 +250,16 @@ impl CatalogSnapshot {
         Ok(segments)
     }
 
+    /// How many segments of fewer than `bytes` bytes and `rows` rows the runs have that are closed, of the metrics name that has most.
+    pub(crate) fn small_segments(&self, bytes: u64, rows: u64) -> Result<u64> {
+        let sql = format!(
+            "SELECT coalesce(max(segments), 0) FROM (SELECT count(*) AS segments FROM stepwell_segment
+             WHERE bytes < {bytes} AND rows < {rows} AND run_id IN (SELECT run_id FROM stepwell_scan WHERE closed)
+             GROUP BY metrics_name)"
+        );
+        Ok(self.rows(&sql, |row| unsigned(row, 0))?.first().copied().unwrap_or_default())
+    }
+
     /// Records logged by each writer that was finished, as it told at the end.
     ///
     /// # Errors

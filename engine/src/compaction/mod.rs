@@ -50,7 +50,7 @@ mod writer;
 
 pub(crate) use at_finish::{CompactedAtFinish, LeftName, compact_at_finish};
 pub(crate) use pins::Pin;
-pub(crate) use removal::{Age, mark_owner, open_elsewhere, remove_due, remove_of_writer, retired};
+pub(crate) use removal::{Age, Mark, mark_owner, open_elsewhere, remove_due, remove_of_writer, retired};
 pub(crate) use writer::{compact_due, compact_writer};
 
 use std::time::Instant;
@@ -78,6 +78,8 @@ pub struct CompactOptions {
     pub pack_segments_min: usize,
     /// Most rows of a pack; default 2,097,152. Bounds the memory: about 60 bytes a row.
     pub pack_rows_max: u64,
+    /// Whether many small packs become one.
+    pub(crate) merges_packs: bool,
     /// Names whose segments have not been read by then are left alone.
     pub(crate) until: Option<Instant>,
 }
@@ -93,6 +95,7 @@ impl Default for CompactOptions {
             segment_rows_max: 1 << 20,
             pack_segments_min: 64,
             pack_rows_max: 1 << 21,
+            merges_packs: true,
             until: None,
         }
     }

@@ -23,13 +23,14 @@ use crate::verify::check_on;
 /// A file in the run folder that says that lines are about to be added to the log of a writer that has ended. The catalog
 /// looks at the logs of a closed run only when its folder has changed, which an appended line does not do; while there is a mark,
 /// it looks each time.
-pub(super) struct Mark<'a> {
+#[derive(Debug)]
+pub(crate) struct Mark<'a> {
     layout: &'a Layout,
     path: PathBuf,
 }
 
 impl<'a> Mark<'a> {
-    pub(super) fn set(layout: &'a Layout, run: RunId, writer: WriterId) -> Result<Self> {
+    pub(crate) fn set(layout: &'a Layout, run: RunId, writer: WriterId) -> Result<Self> {
         let path = compaction_mark(layout, run, writer);
         layout.storage().create(&path).map(drop).map_err(Error::io("create", &path))?;
         let mark = Self { layout, path };
@@ -43,12 +44,12 @@ impl<'a> Mark<'a> {
         }
     }
 
-    pub(super) fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         remove_file(self.layout.storage(), &self.path)
     }
 
     /// Removes one that was left. The caller has the lock of the log.
-    pub(super) fn remove_left(layout: &Layout, run: RunId, writer: WriterId) -> Result<()> {
+    pub(crate) fn remove_left(layout: &Layout, run: RunId, writer: WriterId) -> Result<()> {
         let path = compaction_mark(layout, run, writer);
         if layout.storage().exists(&path) { remove_file(layout.storage(), &path) } else { Ok(()) }
     }

@@ -162,7 +162,8 @@ impl Packing<'_> {
             let is_small = |(pack, contents): &(PackFile, PackContents)| {
                 contents.metrics_name() == name && pack.rows < rows_max / 2
             };
-            if self.packs.iter().filter(|pack| is_small(pack)).count() < SMALL_PACKS_MAX {
+            let small_packs = self.packs.iter().filter(|pack| is_small(pack)).count();
+            if small_packs < SMALL_PACKS_MAX || !self.options.merges_packs {
                 continue;
             }
             let (merged, kept) = std::mem::take(&mut self.packs).into_iter().partition(is_small);
@@ -207,6 +208,8 @@ impl Packing<'_> {
                 let (pack, bytes) = written.inspect_err(|_| drop(remove_file(self.layout.storage(), &temp)))?;
                 fail_point::reach("pack.written");
                 publish(self.layout.storage(), &temp, &pack.path)?;
+                // The same rows make the same file, and one that was damaged has been replaced.
+                self.useless.retain(|old| old.path != pack.path);
                 packed.bytes = Some(bytes);
                 (packed.segments, packed.rows) = (pack.segments, pack.rows);
             }

@@ -7,15 +7,19 @@
 //! is whole by itself: it can be copied, pushed, verified and deleted without a look at any other, and no fault of a pack can cost a row. A
 //! file of a few hundred rows is footer for the most part, so the pack of many takes a small share of their bytes.
 //!
+//! [`Store::compact`](crate::Store::compact) makes packs, and the end of a run does once 256 small segments are in none.
+//!
 //! A pack names the segments it has by the BLAKE3 of their files. A query takes rows from it only for segments that its snapshot has,
 //! and reads the segments themselves where that is less work, or where the pack is gone or damaged. So nothing has to happen to a
 //! pack when a run is resumed, compacted again or deleted.
 
+mod at_finish;
 mod build;
 mod contents;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use at_finish::pack_at_finish;
 pub(crate) use build::{Candidates, build};
 pub use contents::PackContents;
 

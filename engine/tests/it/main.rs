@@ -8,5 +8,6 @@ mod compaction_at_finish;
 mod live;
 mod logging;
 mod lost_journals;
+mod packs;
 mod processes;
 mod recovery;

@@ -1,4 +1,6 @@
+use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
 
 use stepwell_engine::{Access, Error, RunOptions, RunState, Store};
 
@@ -66,7 +68,7 @@ fn rubbish_of_a_crash_goes_and_damage_is_told() {
     let temporary = name_folder.join(format!(".tmp-{writer}-0"));
     std::fs::write(&temporary, "half a segment").expect("write");
     // One slot is damaged, and a line of the event log was cut off in the middle of writing.
-    let journal = std::fs::File::options().write(true).open(layout.journal(id, writer, 0)).expect("journal");
+    let journal = File::options().write(true).open(layout.journal(id, writer, 0)).expect("journal");
     let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
     journal.write_all_at(&[0xff], slots + 100 * 32 + 17).expect("damage");
     let events = layout.events(id, writer);
@@ -87,7 +89,7 @@ fn a_lost_page_is_a_gap_and_the_records_behind_it_are_kept() {
     let folder = tempfile::tempdir().expect("folder");
     let (store, id) = abandoned(folder.path(), 1000);
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
-    let journal = std::fs::File::options().write(true).open(store.layout().journal(id, writer, 0)).expect("journal");
+    let journal = File::options().write(true).open(store.layout().journal(id, writer, 0)).expect("journal");
     let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
     journal.write_all_at(&[0; 4096], slots + 4096).expect("a page of zeros");
     let store = open(folder.path(), small_config());
@@ -119,7 +121,7 @@ fn a_segment_that_no_event_names_keeps_its_number_for_itself() {
     std::fs::create_dir_all(place.parent().expect("a folder")).expect("folder");
     std::fs::copy(&orphan.path, place).expect("copied");
     let path = stepwell_engine::layout::Layout::new(first.clone()).journal(id, writer, 0);
-    let journal = std::fs::File::options().write(true).open(path).expect("journal");
+    let journal = File::options().write(true).open(path).expect("journal");
     let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
     journal.write_all_at(&[0; 4096], slots).expect("a page of zeros");
 
@@ -136,7 +138,7 @@ fn a_newer_journal_or_store_is_refused() {
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
     let layout = store.layout().clone();
     drop(store);
-    let journal = std::fs::File::options().write(true).open(layout.journal(id, writer, 0)).expect("journal");
+    let journal = File::options().write(true).open(layout.journal(id, writer, 0)).expect("journal");
     // The header and its copy.
     for offset in [8, 3072 + 8] {
         journal.write_all_at(&2_u32.to_le_bytes(), offset).expect("newer");
@@ -219,4 +221,29 @@ fn the_journal_of_another_ring_is_no_second_journal() {
     let store = open(folder.path(), small_config());
     assert_eq!(rows(&store.snapshot().expect("snapshot")).len(), 200);
     assert!(store.recovery().writers[0].gaps.iter().any(|gap| gap.ring == 7), "it is told");
+}
+
+/// A power cut brought the journals of a run back that had just finished, without their content. Recovery added a line to the log of
+/// the closed run, and changed nothing else in its folder: the catalog never saw the line, and `verify` named it as damaged from then on.
+#[test]
+fn what_recovery_adds_to_the_log_of_a_finished_run_is_indexed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(folder.path(), small_config());
+    let run = store.start_run(RunOptions::new("p", "s")).expect("run");
+    let row = run.row("m", &["x"]).expect("row");
+    run.logger().expect("logger").log_row(&row, 0, &[0.5]).expect("logged");
+    let (id, journals) = (run.id(), store.layout().journals(run.id(), run.writer()));
+    run.finish().expect("finish");
+    drop((run, store));
+
+    std::fs::create_dir(&journals).expect("the folder is back");
+    std::fs::write(journals.join("0.journal"), [0; 4096]).expect("the journal is back");
+    let run_folder = File::open(journals.parent().expect("the run")).expect("the folder of the run");
+    run_folder.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("long ago");
+    let store = open(folder.path(), small_config());
+    assert_eq!(store.recovery().writers.len(), 1);
+    let gaps = store.snapshot().expect("snapshot").gaps().expect("gaps");
+    assert_eq!(gaps.iter().map(|gap| gap.run_id).collect::<Vec<_>>(), [id]);
+    let damaged = store.verify(&mut |_, _| {}).expect("verify").damaged;
+    assert!(damaged.is_empty(), "{damaged:?}");
 }
