@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use stepwell_engine::Access;
 use stepwell_tests::damage::catalog;
+use stepwell_tests::damage::image::StoredFile;
 use stepwell_tests::damage::look::{Look, View, look};
 use stepwell_tests::damage::samples::{
-    Row, Sample, compacted_run, compacted_run_alone, finished_runs, small_journal, wrapped_journal,
+    Row, Sample, compacted_run, compacted_run_alone, finished_runs, packed_runs, small_journal, wrapped_journal,
 };
 use stepwell_tests::damage::strata::{Change, Changes, DEFINITIONS, HEADER_FIXED, Role, SLOTS, Stratum, TAIL_BYTES};
 use stepwell_tests::random::Random;
@@ -99,6 +100,10 @@ pub fn all(folder: &Path, random: &mut Random) -> Vec<Stratum> {
         Role::Segment,
     ));
     strata.extend(others(&finished, random));
+    let packed = Known::new(&folder.join("packed"), packed_runs);
+    let is_pack = |file: &StoredFile| file.path.starts_with("packs") && file.path.extension().is_some();
+    let pack = packed.sample.image.files.iter().position(is_pack).expect("a pack");
+    strata.extend(packed.all(["pack, cut", "pack, bytes"], pack, Role::NoRecord));
     strata.extend(compacted(
         &Known::new(&folder.join("compacted"), compacted_run),
         &Known::new(&folder.join("alone"), compacted_run_alone),

@@ -206,6 +206,21 @@ pub fn finished_runs(folder: &Path) -> Sample {
     sample(folder, runs, records, u64::MAX, 4096)
 }
 
+/// The same, with packs of their segments.
+///
+/// # Panics
+/// When the engine refuses.
+pub fn packed_runs(folder: &Path) -> Sample {
+    let Sample { image, runs, records, .. } = finished_runs(&folder.with_extension("finished"));
+    image.write(folder).expect("the store");
+    let mut options = CompactOptions::default();
+    options.pack_segments_min = 2;
+    let store = Store::open_with(folder, Access::Write, quiet_config(4096)).expect("store");
+    let report = store.compact(&options, &mut |_, _| {}).expect("packed");
+    assert_eq!(report.packed.len(), 2, "{report:?}");
+    sample(folder, runs, records, u64::MAX, 4096)
+}
+
 /// A run that finished, whose four segments of one metrics name were merged into three; a segment of another name was not. The
 /// files of the four wait to be removed.
 ///
