@@ -147,7 +147,7 @@ bench-python: python ## Measure: what a call costs in Python, beside the floors 
 
 # A virtual environment of its own: the optimised wheel is not the one of the tests.
 VENV_BENCH := $(CURDIR)/.venv/bench
-SQL_SIZES ?= nanogpt,many,long
+SQL_SIZES ?= nanogpt,many,short,long
 
 .PHONY: $(VENV_BENCH)/.wheel
 $(VENV_BENCH)/.wheel: wheel

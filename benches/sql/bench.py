@@ -1,12 +1,13 @@
 """The same questions over the same Parquet files, asked with Stepwell and with DuckDB.
 
-    python benches/sql/bench.py [--store-folder F] [--json FILE] [--sizes nanogpt,many,long] [--scale 1.0] [--rounds 7]
+    python benches/sql/bench.py [--store-folder F] [--json FILE] [--sizes nanogpt,many,short,long] [--scale 1.0] [--rounds 7]
 
 Both engines run in this process, on the same number of threads, and hand their result over as Arrow. Each question is
 asked once by each engine before anything is timed (that first time is shown, too: Stepwell reads each file whole once to
 compare it with its hash), and then in turn, `--rounds` times; medians are compared. Answers are compared as well: a
 question whose answers differ ends the program. DuckDB reads the files through `read_parquet` with their metadata cached,
-and gets runs and parameters as an Arrow table in memory. benches/METHOD.md says more.
+and gets runs and parameters as an Arrow table in memory. Where there are packs, DuckDB is asked over these and what is
+in none, too, and the faster of both counts. benches/METHOD.md says more.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import time
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 import stepwell
 
@@ -139,7 +141,19 @@ def long(store, scale):
     return "loss", "accuracy", "lr"
 
 
-SIZES = {"nanogpt": nanogpt, "many": many, "long": long}
+def short(store, scale):
+    """Very many short runs: 10,000 runs of 2 metrics and 200 steps at scale 1."""
+    chance = random.Random(7)
+    for number in range(max(80, int(10_000 * scale))):
+        lr = [0.001, 0.003, 0.01, 0.03][number % 4]
+        with stepwell.start("sweep", "train", params={"lr": lr, "seed": number // 4}, store=store) as run:
+            for step in range(200):
+                value = math.exp(-lr * step) + chance.random() / 10
+                run.log_metric("train", {"loss": value, "accuracy": 1 - value}, step=step)
+    return "loss", "accuracy", "lr"
+
+
+SIZES = {"nanogpt": nanogpt, "many": many, "short": short, "long": long}
 
 
 def machine():
@@ -184,6 +198,17 @@ def timed(ask):
     return (time.perf_counter() - start) * 1000, table
 
 
+def duck(files, runs):
+    """DuckDB with a view of the Parquet files and a table of the runs."""
+    connection = duckdb.connect()
+    connection.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
+    connection.execute("SET parquet_metadata_cache = true")
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute(f"CREATE VIEW metrics AS SELECT * FROM read_parquet({files})")
+    connection.register("runs", runs)
+    return connection
+
+
 def compare(size, store, names, rounds):
     metric, other, param = names
     run = stepwell.sql(
@@ -193,34 +218,37 @@ def compare(size, store, names, rounds):
     files = list(pathlib.Path(store).glob("runs/*/*/*.parquet"))
     size_bytes = sum(file.stat().st_size for file in files)
     print(f"\n{size}: {rows[0]:,} records of {rows[1]:,} runs, {len(files):,} files, {size_bytes / 1e6:,.1f} MB")
-    duck = duckdb.connect()
-    duck.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
-    duck.execute("SET parquet_metadata_cache = true")
-    duck.execute("SET enable_progress_bar = false")
-    duck.execute(f"CREATE VIEW metrics AS SELECT * FROM read_parquet('{store}/runs/*/*/*.parquet')")
     table = pa.table(stepwell.sql(f"SELECT CAST(run_id AS VARCHAR) AS run_id, params['{param}'] AS p FROM runs", store))
-    duck.register("runs", table)
+    patterns = {"duckdb": [f"{store}/runs/*/*/*.parquet"]}
+    packs = list(pathlib.Path(store).glob("packs/*.parquet"))
+    if packs:
+        packed = {segment[0] for pack in packs for segment in json.loads(pq.read_metadata(pack).metadata[b"stepwell.pack"])["segments"]}
+        # Each row once: the packs, and the files that are in none.
+        patterns["duckdb_packs"] = [*map(str, packs), *(str(file) for file in files if file.stem.rsplit("-", 1)[1] not in packed)]
+    ducks = {name: duck(pattern, table) for name, pattern in patterns.items()}
     results = []
     print(f"{'':45}{'Stepwell':>12}{'DuckDB':>12}{'ratio':>9}{'first':>12}{'first':>12}   ms")
     for question in questions(run, metric, other, param, by_step=size != "long"):
-        engines = {
-            "stepwell": lambda: pa.table(stepwell.sql(question.ours, store)),
-            "duckdb": lambda: duck.execute(question.theirs).to_arrow_table(),
-        }
+        engines = {"stepwell": lambda: pa.table(stepwell.sql(question.ours, store))}
+        for name, connection in ducks.items():
+            engines[name] = lambda connection=connection: connection.sql(question.theirs).to_arrow_table()
         first, answers = {}, {}
         for name, ask in engines.items():
             first[name], answers[name] = timed(ask)
-        if not equal(answers["stepwell"], answers["duckdb"]):
-            sys.exit(f"{size}, {question.name}: the answers differ\n{answers['stepwell']}\n{answers['duckdb']}")
+        for name in ducks:
+            if not equal(answers["stepwell"], answers[name]):
+                sys.exit(f"{size}, {question.name}: the answers differ\n{answers['stepwell']}\n{answers[name]}")
         samples = {name: [] for name in engines}
         for _ in range(rounds):
             for name, ask in engines.items():
                 samples[name].append(timed(ask)[0])
         median = {name: statistics.median(times) for name, times in samples.items()}
-        ratio = median["duckdb"] / median["stepwell"]
+        # The faster of its two ways counts for DuckDB.
+        best = min(ducks, key=lambda name: median[name])
+        ratio = median[best] / median["stepwell"]
         print(
-            f"  {question.name:43}{median['stepwell']:12.2f}{median['duckdb']:12.2f}{ratio:8.1f}x"
-            f"{first['stepwell']:12.2f}{first['duckdb']:12.2f}   {question.note}"
+            f"  {question.name:43}{median['stepwell']:12.2f}{median[best]:12.2f}{ratio:8.1f}x"
+            f"{first['stepwell']:12.2f}{first[best]:12.2f}   {question.note}{' (DuckDB: packs)' * (best != 'duckdb')}"
         )
         plan = [row[1] for row in stepwell.sql(f"EXPLAIN {question.ours}", store).rows if row[0] == "physical_plan"]
         results.append(
@@ -246,7 +274,10 @@ def main():
         known = folder / "names.json"
         if not known.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            known.write_text(json.dumps(SIZES[size](str(folder / "store"), options.scale)))
+            names = SIZES[size](str(folder / "store"), options.scale)
+            # What the end of runs leaves for later is done: everything small is in packs.
+            stepwell.compact(folder / "store")
+            known.write_text(json.dumps(names))
         sizes.append(compare(size, str(folder / "store"), json.loads(known.read_text()), options.rounds))
     if options.json:
         pathlib.Path(options.json).parent.mkdir(parents=True, exist_ok=True)
