@@ -9,6 +9,7 @@ what each measure does, and how to add a peer.
 
 import argparse
 import importlib
+import json
 import os
 import pathlib
 import random
@@ -22,7 +23,7 @@ sys.path.insert(0, str(HERE))
 
 import processes  # noqa: E402
 from forms import EACH_VARIANT, FIRST_VARIANT_ONLY, FORMS, MEASURES  # noqa: E402
-from suite import launch, record, venvs  # noqa: E402
+from suite import launch, record, show, venvs  # noqa: E402
 
 # Floors first: their figures are what the others are read against.
 PEERS = ("floors", "stepwell", "expman", "cmflib", "wandb", "mlflow", "tensorboardx", "trackio", "aim", "dvclive", "swanlab",
@@ -44,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--python", help=f"interpreter of the environments (default: a Python {venvs.PYTHON} that is found)")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("PEERS_SEED", "20261123")))
     parser.add_argument("--resume", action="store_true", help="go on with the record, leaving out what it has")
+    parser.add_argument("--show", action="store_true", help="print the tables of an existing record and measure nothing")
     parser.add_argument("--install-only", action="store_true", help="make the environments and measure nothing")
     parser.add_argument("--adapters", type=pathlib.Path, help="a folder with adapters and requirements of further peers")
     return parser.parse_args()
@@ -136,6 +138,9 @@ def describe(peer: Peer, given: argparse.Namespace, work: pathlib.Path) -> dict[
 
 def main() -> None:
     given = arguments()
+    if given.show:
+        print(show.text(json.loads(given.json.read_text())))
+        return
     sys.path[:0] = [str(given.adapters)] if given.adapters else []
     begin = time.monotonic()
     processes.adopt_orphans()
@@ -162,6 +167,7 @@ def main() -> None:
         measure_all(peers, measures, given, work, kept)
         kept.data["seconds"] = round(time.monotonic() - begin, 1)
         kept.write()
+    print(show.text(kept.data))
     errors = sum("error" in row for row in kept.data["results"])
     say(f"{len(kept.data['results'])} rows, {errors} of them errors, in {time.monotonic() - begin:.0f} s: {given.json.name}")
 
