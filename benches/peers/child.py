@@ -22,9 +22,14 @@ from typing import Any
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import adapters  # noqa: E402
 import processes  # noqa: E402
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+
+
+# Adapters of peers that are not part of the suite; appended to a package, so that they cannot hide the tools they are about.
+adapters.__path__ += filter(None, [os.environ.get("PEERS_ADAPTERS")])
 
 
 def raise_loopback() -> None:
@@ -37,7 +42,7 @@ def raise_loopback() -> None:
 
 def adapter(task: dict[str, Any]):
     """The adapter, its tool not imported yet."""
-    return importlib.import_module(task.get("adapter") or f"adapters.{task['peer']}").Adapter(task["variant"])
+    return importlib.import_module(f"adapters.{task['peer']}").Adapter(task["variant"])
 
 
 def loaded(task: dict[str, Any]):

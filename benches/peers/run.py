@@ -21,6 +21,7 @@ from typing import Any, Iterator
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import adapters  # noqa: E402
 import processes  # noqa: E402
 from forms import EACH_VARIANT, FIRST_VARIANT_ONLY, FORMS, MEASURES  # noqa: E402
 from suite import launch, record, show, venvs  # noqa: E402
@@ -55,16 +56,16 @@ class Peer:
     """A peer as the orchestrator sees it: constants of its adapter, its interpreter or why there is none."""
 
     def __init__(self, name: str, given: argparse.Namespace) -> None:
-        self.name, self.module = name, f"adapters.{name}"
+        self.name = name
         self.requirements = venvs.REQUIREMENTS / f"{name}.txt"
         self.interpreter, self.error = "", ""
         self.variants: dict[str, str] = {"-": ""}
         self.settings: dict[str, str] = {}
         if given.adapters and (given.adapters / f"{name}.py").exists():
-            self.module, self.requirements = name, given.adapters / f"{name}.txt"
-            self.settings["PYTHONPATH"] = str(given.adapters)
+            self.requirements = given.adapters / f"{name}.txt"
+            self.settings["PEERS_ADAPTERS"] = os.path.abspath(given.adapters)
         try:
-            found = importlib.import_module(self.module).Adapter
+            found = importlib.import_module(f"adapters.{name}").Adapter
             self.variants, self.settings = dict(found.VARIANTS), {**self.settings, **found.ENVIRONMENT}
         except Exception as error:
             self.error = f"adapter: {error}"
@@ -76,7 +77,7 @@ class Peer:
             self.error = f"not installed: {error}"
 
     def task(self, variant: str, measure: str, repetition: int, form: dict[str, Any], seed: int) -> dict[str, Any]:
-        return {"peer": self.name, "adapter": self.module, "variant": variant, "measure": measure,
+        return {"peer": self.name, "variant": variant, "measure": measure,
                 "repetition": repetition, "form": form, "seed": seed}
 
 
@@ -125,7 +126,7 @@ def say(text: str) -> None:
 def describe(peer: Peer, given: argparse.Namespace, work: pathlib.Path) -> dict[str, Any]:
     """What the record says about a peer before anything is measured; an import that fails becomes its error."""
     told: dict[str, Any] = {"variants": peer.variants, "environment": {
-        key: value for key, value in peer.settings.items() if key != "PYTHONPATH"}}
+        key: value for key, value in peer.settings.items() if key != "PEERS_ADAPTERS"}}
     if not peer.error:
         task = peer.task(next(iter(peer.variants)), "about", 0, {}, given.seed)
         result = launch.measure(peer.interpreter, task, work, peer.settings, 120)
@@ -141,7 +142,8 @@ def main() -> None:
     if given.show:
         print(show.text(json.loads(given.json.read_text())))
         return
-    sys.path[:0] = [str(given.adapters)] if given.adapters else []
+    if given.adapters:
+        adapters.__path__.append(os.path.abspath(given.adapters))
     begin = time.monotonic()
     processes.adopt_orphans()
     names, measures = chosen(given.peers, PEERS, bool(given.adapters)), chosen(given.measures, MEASURES)
