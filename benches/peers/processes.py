@@ -83,6 +83,7 @@ def end_descendants(root: int, grace: float, keep: frozenset[int] = frozenset())
     while time.monotonic() < deadline and any(pid not in keep for pid in descendants(root)):
         reap()
         time.sleep(0.005)
+    reap()
     return len(left)
 
 

@@ -2,7 +2,7 @@
 
 Off, by arguments of `Run`: system metrics, system parameters, capture of the terminal.
 Reading: `Repo.query_metrics`. Runs can be found once they are in the repository's index, which the process of `aim up` keeps; without
-it `aim storage reindex` makes it. `recover` does that, and so does the first reading of a repository by a process.
+it `aim storage reindex` makes it. `recover` does that, and so does a reading that finds nothing.
 """
 
 from adapters.base import Peer, Run
@@ -17,7 +17,7 @@ class Adapter(Peer):
     def load(self):
         import aim
 
-        self.tool, self.indexed = aim, {}
+        self.tool = aim
 
     def start(self, folder, name, params):
         run = self.tool.Run(
@@ -31,12 +31,19 @@ class Adapter(Peer):
         self.tool.Repo(folder)._recreate_index()
 
     def query(self, folder, condition):
-        self.recover(folder)
-        found = self.tool.Repo(folder).query_metrics(condition, report_mode=self.tool.sdk.types.QueryReportMode.DISABLED)
-        for metric in found.iter():
+        found = self.ask(folder, condition)
+        if not found:
+            self.recover(folder)
+            found = self.ask(folder, condition)
+        return found
+
+    def ask(self, folder, condition):
+        found, quiet = [], self.tool.sdk.types.QueryReportMode.DISABLED
+        for metric in self.tool.Repo(folder).query_metrics(condition, report_mode=quiet).iter():
             # What `Metric.dataframe` does, without pandas.
             steps, (values, _, _) = metric.data.items_list()
-            yield metric.run.name, list(zip(map(int, steps), map(float, values)))
+            found.append((metric.run.name, list(zip(map(int, steps), map(float, values)))))
+        return found
 
     def read_curve(self, folder, name, metric):
         curves = [curve for _, curve in self.query(folder, f"run.name == '{name}' and metric.name == '{metric}'")]

@@ -78,7 +78,7 @@ def judge_nan(curve: list[tuple[int, float]]) -> dict[str, str]:
     for step, value in SPECIAL.items():
         if step not in values:
             words[repr(value)] = "dropped"
-        elif values[step] == value or (math.isnan(value) and math.isnan(values[step])):
+        elif values[step] == value or (math.isnan(value) and values[step] != values[step]):
             words[repr(value)] = "kept"
         else:
             words[repr(value)] = f"changed to {values[step]!r}"
