@@ -73,13 +73,20 @@ def finish_role(process: subprocess.Popen, result: str, timeout: float) -> Any:
     except (OSError, ValueError):
         lines = pathlib.Path(f"{result}.log").read_text(errors="replace").strip().splitlines()
         raise RuntimeError(f"exit code {process.returncode}: {lines[-1] if lines else 'no message'}") from None
-    if "error" in found:
-        raise RuntimeError(found["error"])
+    if "error" in found or "incomplete" in found:
+        raise RuntimeError(found.get("error") or found["incomplete"])
     return found["value"]
 
 
 def run_role(task: dict[str, Any], role: str, result: str, timeout: float = 60.0, **more: Any) -> Any:
     return finish_role(start_role(task, role, result, **more), result, timeout)
+
+
+def keep(value: Any) -> None:
+    """Leaves what was measured so far as the result, in case that the rest hangs or fails: the record says so then."""
+    path = pathlib.Path(sys.argv[2])
+    path.with_suffix(".part").write_text(json.dumps({"value": value}))
+    path.with_suffix(".part").replace(path)
 
 
 def last_line(error: BaseException) -> str:
@@ -101,6 +108,8 @@ def main() -> None:
         traceback.print_exc()
         result = {"error": last_line(error)}
     path = pathlib.Path(sys.argv[2])
+    if "error" in result and path.exists():
+        result = {**json.loads(path.read_text()), "incomplete": result["error"]}
     path.with_suffix(".part").write_text(json.dumps(result))
     path.with_suffix(".part").replace(path)
     # Exit hooks of tools belong to the measure of finishing; a hook that hangs must not cost the result.

@@ -19,15 +19,15 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
         "behaviour": {"keys": 50, "sample": 10, "timeout_s": 120},
     },
     "quick": {
-        "cost": {"repetitions": 3, "calls": 20_000, "warm": 100, "limit_s": 1, "timeout_s": 60},
-        "loop": {"step_ms": [0.2, 1, 10], "window_s": 0.15, "pairs": 5, "settle_s": 0.5, "timeout_s": 90},
-        "times": {"processes": 3, "calls": 1000, "timeout_s": 90},
+        "cost": {"repetitions": 3, "calls": 20_000, "warm": 100, "limit_s": 0.4, "timeout_s": 60},
+        "loop": {"step_ms": [0.2, 1, 10], "window_s": 0.12, "pairs": 5, "settle_s": 0.4, "timeout_s": 90},
+        "times": {"processes": 2, "calls": 200, "timeout_s": 90},
         "kill": {"paced": 3, "flat": 2, "from_s": 0.2, "to_s": 1.2, "grace_s": 2, "calls_max": 300_000, "timeout_s": 150},
-        "size": {"runs": 36, "steps": 10_000, "limit_s": 4, "timeout_s": 120},
-        "memory": {"calls": [1000, 10_000, 100_000], "limit_s": 4, "timeout_s": 60},
-        "visible": {"every_ms": 10, "limit_s": 5, "timeout_s": 90},
-        "read": {"points": 10_000, "runs": 100, "steps": 20, "limit_s": 6, "reads": 3, "timeout_s": 120},
-        "behaviour": {"keys": 10_000, "sample": 50, "timeout_s": 180},
+        "size": {"runs": 36, "steps": 10_000, "limit_s": 2, "timeout_s": 90},
+        "memory": {"calls": [1000, 10_000, 100_000], "limit_s": 2, "timeout_s": 60},
+        "visible": {"every_ms": 10, "limit_s": 4, "timeout_s": 60},
+        "read": {"points": 10_000, "runs": 100, "steps": 20, "limit_s": 2, "reads": 3, "timeout_s": 90},
+        "behaviour": {"keys": 10_000, "sample": 20, "timeout_s": 120},
     },
     "full": {
         "cost": {"repetitions": 3, "calls": 200_000, "warm": 100, "limit_s": 15, "timeout_s": 180},
@@ -45,7 +45,11 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
 # In the order in which they run.
 MEASURES = tuple(FORMS["quick"])
 
-# Measures about what is stored and read back: the variants of a peer differ in the call alone, so the first stands for all.
-# The floors are each a store of its own.
-FIRST_VARIANT_ONLY = ("size", "read", "behaviour")
+# Measures that all variants of a peer go through. In the others the first stands for all: what is stored and read back does
+# not depend on the call. The floors are each a store of its own.
+ALL_VARIANTS = {
+    "tiny": ("cost", "loop", "times", "kill", "memory", "visible"),
+    "quick": ("cost", "kill"),
+    "full": ("cost", "loop", "times", "kill", "memory", "visible"),
+}
 EACH_VARIANT = ("floors",)

@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE))
 
 import adapters  # noqa: E402
 import processes  # noqa: E402
-from forms import EACH_VARIANT, FIRST_VARIANT_ONLY, FORMS, MEASURES  # noqa: E402
+from forms import ALL_VARIANTS, EACH_VARIANT, FORMS, MEASURES  # noqa: E402
 from suite import launch, record, show, venvs  # noqa: E402
 
 # Floors first: their figures are what the others are read against.
@@ -81,18 +81,18 @@ class Peer:
                 "repetition": repetition, "form": form, "seed": seed}
 
 
-def tasks(peers: list[Peer], measures: list[str], form: dict[str, Any], seed: int) -> Iterator[tuple[Peer, dict[str, Any]]]:
+def tasks(peers: list[Peer], measures: list[str], name: str, seed: int) -> Iterator[tuple[Peer, dict[str, Any]]]:
     """Round after round over the peers, so that a machine that gets slower meanwhile is slower for all.
 
     The order of a round is drawn anew, from the seed: nobody always comes after the same neighbour.
     """
-    chance = random.Random(seed)
+    chance, form = random.Random(seed), FORMS[name]
     for measure in measures:
         for repetition in range(form[measure].get("repetitions", 1)):
             rows = []
             for peer in peers:
                 variants = list(peer.variants)
-                if measure in FIRST_VARIANT_ONLY and peer.name not in EACH_VARIANT:
+                if measure not in ALL_VARIANTS[name] and peer.name not in EACH_VARIANT:
                     variants = variants[:1]
                 rows += [(peer, variant) for variant in variants]
             chance.shuffle(rows)
@@ -175,7 +175,7 @@ def main() -> None:
 
 
 def measure_all(peers: list[Peer], measures: list[str], given: argparse.Namespace, work: pathlib.Path, kept: Any) -> None:
-    for peer, task in tasks(peers, measures, FORMS[given.form], given.seed):
+    for peer, task in tasks(peers, measures, given.form, given.seed):
         key = {name: task[name] for name in ("measure", "peer", "variant", "repetition")}
         if kept.done(key):
             continue
@@ -186,7 +186,7 @@ def measure_all(peers: list[Peer], measures: list[str], given: argparse.Namespac
             result = launch.measure(peer.interpreter, task, work, peer.settings, task["form"]["timeout_s"])
             result["load_before"] = load
         kept.add({**key, **result})
-        outcome = f"error: {result['error']}" if "error" in result else "done"
+        outcome = next((f"{word}: {result[word]}" for word in ("error", "incomplete") if word in result), "done")
         say(f"{task['measure']} {peer.name}/{task['variant']}: {outcome} ({result.get('seconds', 0):.1f} s)")
 
 

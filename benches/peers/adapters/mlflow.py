@@ -2,12 +2,14 @@
 
 - sync: `mlflow.log_metrics(dict, step)`.
 - batch: `MlflowClient.log_batch`, 100 calls together (at most 1,000 metrics fit one request, says its reference).
-- async: `mlflow.log_metrics(dict, step, synchronous=False)`, flushed at the end (docs: "Asynchronous logging").
+- async: `mlflow.log_metrics(dict, step, synchronous=False)`, flushed at the end, with MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS=1, the
+  setting of its documentation that lets calls be written together; without it the queue is written far slower than it fills.
 No server: the process writes the database itself. System metrics are off, which is the default.
 Reading: `MlflowClient.get_metric_history`. Runs can be ordered by a metric's last value alone, so ranking by the lowest reads each curve.
 """
 
 import functools
+import os
 import time
 
 from adapters.base import Peer, Run
@@ -24,6 +26,8 @@ class Adapter(Peer):
     READER = "MlflowClient.get_metric_history"
 
     def load(self):
+        if self.variant == "async":
+            os.environ["MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS"] = "1"
         import mlflow
 
         self.tool, self.store = mlflow, None

@@ -6,6 +6,7 @@ in a mapped file, which outlives it. It is killed with SIGKILL, alone; processes
 died, and reads. A record counts as readable if its step is there with the value that was logged.
 """
 
+import concurrent.futures
 import math
 import mmap
 import os
@@ -24,13 +25,24 @@ from measure.figures import fresh
 PACE_S = 0.001
 
 
+# Kills that are under way at once. Each has a process of its own as parent, so that it ends only what its own writer left.
+TOGETHER = 3
+
+
 def main(task: dict[str, Any]) -> dict[str, Any]:
     form, chance = task["form"], random.Random(task["seed"])
-    return {kind: kills(task, kind, form[kind], chance) for kind in ("paced", "flat")}
+    moments = [
+        (kind, number, chance.uniform(form["from_s"], form["to_s"])) for kind in ("paced", "flat") for number in range(form[kind])
+    ]
+    with concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
+        done = list(pool.map(lambda moment: kill(task, *moment), moments))
+    return {
+        kind: total([told for (other, _, _), told in zip(moments, done) if other == kind])
+        for kind in ("paced", "flat") if form[kind]
+    }
 
 
-def kills(task: dict[str, Any], kind: str, count: int, chance: random.Random) -> dict[str, Any]:
-    done = [one(task, kind, number, chance) for number in range(count)]
+def total(done: list[dict[str, Any]]) -> dict[str, Any]:
     lost = [kill["lost"] for kill in done]
     return {
         "kills": len(done), "lost_min": min(lost), "lost_median": statistics.median(lost), "lost_max": max(lost),
@@ -39,16 +51,21 @@ def kills(task: dict[str, Any], kind: str, count: int, chance: random.Random) ->
     }
 
 
-def one(task: dict[str, Any], kind: str, number: int, chance: random.Random) -> dict[str, Any]:
-    form, store = task["form"], fresh(task, f"{kind}-{number}")
-    counter = os.path.join(task["folder"], f"{kind}-{number}.count")
+def kill(task: dict[str, Any], kind: str, number: int, after_s: float) -> dict[str, Any]:
+    folder = os.path.join(task["folder"], f"{kind}-{number}")
+    os.makedirs(folder)
+    return child.run_role(task, "one", os.path.join(folder, "one.json"), timeout=120, folder=folder, kind=kind, after_s=after_s)
+
+
+def one(task: dict[str, Any]) -> dict[str, Any]:
+    form, store, after = task["form"], fresh(task, "store"), task["after_s"]
+    counter = os.path.join(task["folder"], "count")
     with open(counter, "wb") as file:
         file.write(bytes(8))
-    result = os.path.join(task["folder"], f"{kind}-{number}.json")
-    writer = child.start_role(task, "write", result, store=store, counter=counter, pause=PACE_S * (kind == "paced"))
+    result = os.path.join(task["folder"], "write.json")
+    writer = child.start_role(task, "write", result, store=store, counter=counter, pause=PACE_S * (task["kind"] == "paced"))
     try:
         wait_for_first(writer, counter, result)
-        after = chance.uniform(form["from_s"], form["to_s"])
         time.sleep(after)
     finally:
         writer.send_signal(signal.SIGKILL)
@@ -56,9 +73,8 @@ def one(task: dict[str, Any], kind: str, number: int, chance: random.Random) -> 
     returned = read_counter(counter)
     left = processes.end_descendants(os.getpid(), form["grace_s"])
     told = {"after_s": round(after, 4), "returned": returned, "still_running_after_grace": left}
-    reader = os.path.join(task["folder"], f"{kind}-{number}-read.json")
     try:
-        found = child.run_role(task, "read", reader, store=store, returned=returned)
+        found = child.run_role(task, "read", os.path.join(task["folder"], "read.json"), store=store, returned=returned)
     except RuntimeError as error:
         return {**told, "lost": returned, "wrong": 0, "error": str(error)}
     return {**told, **found}
@@ -115,4 +131,4 @@ def read(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-ROLES = {"main": main, "write": write, "read": read}
+ROLES = {"main": main, "one": one, "write": write, "read": read}

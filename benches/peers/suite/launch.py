@@ -37,7 +37,10 @@ def environment(interpreter: str, folder: pathlib.Path, extra: dict[str, str]) -
 
 
 def measure(interpreter: str, task: dict[str, Any], work: pathlib.Path, extra: dict[str, str], timeout: float) -> dict[str, Any]:
-    """Runs it and returns {"value": ...} or {"error": ...}, with the seconds it took."""
+    """Runs it and returns {"value": ...} or {"error": ...}, with the seconds it took.
+
+    A value with "incomplete" is what had been measured when the rest hung or failed.
+    """
     folder = work / "-".join(str(task[key]) for key in ("peer", "variant", "measure", "repetition"))
     shutil.rmtree(folder, ignore_errors=True)
     store = folder / "work"
@@ -54,9 +57,9 @@ def measure(interpreter: str, task: dict[str, Any], work: pathlib.Path, extra: d
         )
         try:
             process.wait(timeout)
-            gone = f"exit code {process.returncode}"
+            gone, whole = f"exit code {process.returncode}", process.returncode == 0
         except subprocess.TimeoutExpired:
-            gone = f"not done within {timeout:g} s"
+            gone, whole = f"not done within {timeout:g} s", False
         finally:
             # First its group, then whatever else it left: daemons become children of this process.
             try:
@@ -67,6 +70,8 @@ def measure(interpreter: str, task: dict[str, Any], work: pathlib.Path, extra: d
             left = processes.end_descendants(os.getpid(), 0)
     try:
         result = json.loads(answer.read_text())
+        if not whole:
+            result.setdefault("incomplete", gone)
     except (OSError, ValueError):
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         result = {"error": f"{gone}: {lines[-1][:500] if lines else 'no message'}"}

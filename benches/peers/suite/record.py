@@ -88,8 +88,9 @@ def medians(results: list[dict[str, Any]]) -> dict[str, Any]:
             "repetitions": len(values),
             "timer_p50_ns": statistics.median(value["timer_ns"]["p50"] for value in values),
             **{
-                metrics: {name: statistics.median(value[metrics][name] for value in values) for name in figures}
+                metrics: {name: statistics.median(value[metrics][name] for value in values if metrics in value) for name in figures}
                 for metrics in ("metrics_1", "metrics_10")
+                if any(metrics in value for value in values)
             },
         }
     return found

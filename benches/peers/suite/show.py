@@ -13,7 +13,9 @@ def nanos(value: float) -> str:
 def cost(value: dict[str, Any]) -> dict[str, str]:
     found = {}
     for metrics in ("1", "10"):
-        part = value[f"metrics_{metrics}"]
+        part = value.get(f"metrics_{metrics}")
+        if not part:
+            continue
         for name in ("p50", "p99", "p99_9", "max", "mean"):
             found[f"{name} of {metrics}"] = nanos(part[f"{name}_ns"])
         found[f"batch of {metrics}"] = nanos(part["batch_mean_ns"])
@@ -98,7 +100,7 @@ def text(data: dict[str, Any]) -> str:
             value = row["value"]
             if measure == "cost":
                 middle = data["cost"][name]
-                value = {key: {**value[key], **middle[key]} for key in ("metrics_1", "metrics_10")}
+                value = {key: {**value[key], **middle[key]} for key in ("metrics_1", "metrics_10") if key in value}
             cells.append((name, view(value)))
         lines += columns(cells) + errors
     return "\n".join(lines)
