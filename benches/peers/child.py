@@ -2,8 +2,8 @@
 
     python child.py TASK.json RESULT.json
 
-TASK has peer, variant, measure, form (settings of the form, see forms.py), folder, seed, and role: what this process is to do.
-Measures that need a second process start this program again with another role (`start_role`). The result is
+TASK has peer, variant, measure, form (settings of the form, see forms.py), folder, seed, and role: what this process is
+to do. Measures that need a second process start this program again with another role (`start_role`). The result is
 {"value": ...} or {"error": last line}.
 """
 
@@ -28,7 +28,7 @@ import processes  # noqa: E402
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
 
-# Adapters of peers that are not part of the suite; appended to a package, so that they cannot hide the tools they are about.
+# Adapters of peers that are not part of the suite. They are appended to a package, so that no adapter hides its tool.
 adapters.__path__ += filter(None, [os.environ.get("PEERS_ADAPTERS")])
 
 

@@ -2,9 +2,9 @@
 
     python benches/peers/run.py --wheel target/wheels/stepwell-*.whl --json benches/results/peers.json [--quick|--full]
 
-Standard library only; any Python from 3.10 on. Each peer runs in a virtual environment of its own, with pinned versions,
-without a network. A peer that cannot be installed, or that fails, is a row that says so. README.md has the questions,
-what each measure does, and how to add a peer.
+Standard library only; any Python from 3.10 on. Each peer runs in a virtual environment of its own, with pinned
+versions, without a network. A peer that cannot be installed, or that fails, is a row that says so. README.md has the
+questions, what each measure does, and how to add a peer.
 """
 
 import argparse
@@ -27,8 +27,20 @@ from forms import ALL_VARIANTS, EACH_VARIANT, FORMS, MEASURES  # noqa: E402
 from suite import launch, record, show, venvs  # noqa: E402
 
 # Floors first: their figures are what the others are read against.
-PEERS = ("floors", "stepwell", "expman", "cmflib", "wandb", "mlflow", "tensorboardx", "trackio", "aim", "dvclive", "swanlab",
-         "clearml")
+PEERS = (
+    "floors",
+    "stepwell",
+    "expman",
+    "cmflib",
+    "wandb",
+    "mlflow",
+    "tensorboardx",
+    "trackio",
+    "aim",
+    "dvclive",
+    "swanlab",
+    "clearml",
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -39,16 +51,22 @@ def arguments() -> argparse.Namespace:
     parser.set_defaults(form="quick")
     parser.add_argument("--wheel", help="Stepwell's wheel, a release build")
     parser.add_argument("--json", type=pathlib.Path, required=True, help="the raw record")
-    parser.add_argument("--venvs", type=pathlib.Path, default=HERE / ".venvs", help="folder of the environments")
+    parser.add_argument("--venvs", type=pathlib.Path, default=HERE.parents[1] / ".venv" / "peers", help="folder of the environments")
     parser.add_argument("--work", type=pathlib.Path, help="folder to log into, on a disk (default: a temporary one)")
     parser.add_argument("--peers", help="only these, separated by commas; default: " + ",".join(PEERS))
     parser.add_argument("--measures", help="only these: " + ",".join(MEASURES))
-    parser.add_argument("--python", help=f"interpreter of the environments (default: a Python {venvs.PYTHON} that is found)")
+    parser.add_argument(
+        "--python", help=f"interpreter of the environments (default: a Python {venvs.PYTHON} that is found)"
+    )
     parser.add_argument("--seed", type=int, default=int(os.environ.get("PEERS_SEED", "20261123")))
     parser.add_argument("--resume", action="store_true", help="go on with the record, leaving out what it has")
-    parser.add_argument("--show", action="store_true", help="print the tables of an existing record and measure nothing")
+    parser.add_argument(
+        "--show", action="store_true", help="print the tables of an existing record and measure nothing"
+    )
     parser.add_argument("--install-only", action="store_true", help="make the environments and measure nothing")
-    parser.add_argument("--adapters", type=pathlib.Path, help="a folder with adapters and requirements of further peers")
+    parser.add_argument(
+        "--adapters", type=pathlib.Path, help="a folder with adapters and requirements of further peers"
+    )
     return parser.parse_args()
 
 
@@ -77,8 +95,14 @@ class Peer:
             self.error = f"not installed: {error}"
 
     def task(self, variant: str, measure: str, repetition: int, form: dict[str, Any], seed: int) -> dict[str, Any]:
-        return {"peer": self.name, "variant": variant, "measure": measure,
-                "repetition": repetition, "form": form, "seed": seed}
+        return {
+            "peer": self.name,
+            "variant": variant,
+            "measure": measure,
+            "repetition": repetition,
+            "form": form,
+            "seed": seed,
+        }
 
 
 def tasks(peers: list[Peer], measures: list[str], name: str, seed: int) -> Iterator[tuple[Peer, dict[str, Any]]]:
@@ -125,8 +149,10 @@ def say(text: str) -> None:
 
 def describe(peer: Peer, given: argparse.Namespace, work: pathlib.Path) -> dict[str, Any]:
     """What the record says about a peer before anything is measured; an import that fails becomes its error."""
-    told: dict[str, Any] = {"variants": peer.variants, "environment": {
-        key: value for key, value in peer.settings.items() if key != "PEERS_ADAPTERS"}}
+    told: dict[str, Any] = {
+        "variants": peer.variants,
+        "environment": {key: value for key, value in peer.settings.items() if key != "PEERS_ADAPTERS"},
+    }
     if not peer.error:
         task = peer.task(next(iter(peer.variants)), "about", 0, {}, given.seed)
         result = launch.measure(peer.interpreter, task, work, peer.settings, 120)
@@ -157,13 +183,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="peers-", dir=given.work) as folder:
         work = pathlib.Path(folder)
         head = {
-            "suite": "peers", "form": given.form, "seed": given.seed, "commit": record.commit(HERE), "started": record.now(),
-            "machine": record.machine(work), "isolated": " ".join(launch.isolation()), "settings": FORMS[given.form],
-            "python_of_suite": sys.version.split()[0], "wheel": os.path.basename(given.wheel or ""),
+            "suite": "peers",
+            "form": given.form,
+            "seed": given.seed,
+            "commit": record.commit(HERE),
+            "started": record.now(),
+            "machine": record.machine(work),
+            "isolated": " ".join(launch.isolation()),
+            "settings": FORMS[given.form],
+            "python_of_suite": sys.version.split()[0],
+            "wheel": os.path.basename(given.wheel or ""),
         }
         kept = record.Record(given.json, head, given.resume)
-        say(f"environments: {time.monotonic() - begin:.0f} s, from {os.path.basename(python)}; seed {given.seed}; "
-            + (f"no network ({head['isolated']})" if head["isolated"] else "the network could not be switched off"))
+        say(
+            f"environments: {time.monotonic() - begin:.0f} s, from {os.path.basename(python)}; seed {given.seed}; "
+            + (f"no network ({head['isolated']})" if head["isolated"] else "the network could not be switched off")
+        )
         for peer in peers:
             kept.data["peers"][peer.name] = describe(peer, given, work)
         measure_all(peers, measures, given, work, kept)
@@ -171,10 +206,13 @@ def main() -> None:
         kept.write()
     print(show.text(kept.data))
     errors = sum("error" in row for row in kept.data["results"])
-    say(f"{len(kept.data['results'])} rows, {errors} of them errors, in {time.monotonic() - begin:.0f} s: {given.json.name}")
+    rows = f"{len(kept.data['results'])} rows, {errors} of them errors"
+    say(f"{rows}, in {time.monotonic() - begin:.0f} s: {given.json.name}")
 
 
-def measure_all(peers: list[Peer], measures: list[str], given: argparse.Namespace, work: pathlib.Path, kept: Any) -> None:
+def measure_all(
+    peers: list[Peer], measures: list[str], given: argparse.Namespace, work: pathlib.Path, kept: Any
+) -> None:
     for peer, task in tasks(peers, measures, given.form, given.seed):
         key = {name: task[name] for name in ("measure", "peer", "variant", "repetition")}
         if kept.done(key):

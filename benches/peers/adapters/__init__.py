@@ -1,1 +1,1 @@
-"""Adapters: one file a tool, each with a class `Adapter`. See base.py for the interface and README.md for how to add one."""
+"""Adapters: one file a tool, each with a class `Adapter`; base.py has the interface, README.md how to add one."""

@@ -1,8 +1,8 @@
 """Aim, a local repository: `Run.track(dict, step=step)`, the form for several values of one step in its documentation.
 
 Off, by arguments of `Run`: system metrics, system parameters, capture of the terminal.
-Reading: `Repo.query_metrics`. Runs can be found once they are in the repository's index, which the process of `aim up` keeps; without
-it `aim storage reindex` makes it. `recover` does that, and so does a reading that finds nothing.
+Reading: `Repo.query_metrics`. Runs can be found once they are in the repository's index, which the process of `aim up`
+keeps; without it `aim storage reindex` makes it. `recover` does that, and so does a reading that finds nothing.
 """
 
 from adapters.base import Peer, Run
@@ -21,7 +21,11 @@ class Adapter(Peer):
 
     def start(self, folder, name, params):
         run = self.tool.Run(
-            repo=folder, experiment="peers", system_tracking_interval=None, log_system_params=False, capture_terminal_logs=False
+            repo=folder,
+            experiment="peers",
+            system_tracking_interval=None,
+            log_system_params=False,
+            capture_terminal_logs=False,
         )
         run.name = name
         run["params"] = params

@@ -2,9 +2,10 @@
 
 - process: reports go through a process of their own, the default on Linux.
 - thread: through a thread; `sdk.development.report_use_subprocess: false` of its configuration.
-Off, by arguments of `Task.init`: frameworks, command line, console, samples of the hardware; and the search for a Git repository, by
-`Task.force_store_standalone_script`, all in the reference of `Task`.
-Reading: `metrics.jsonl` of the session, from its folder or the archive that closing makes, which `Task.import_offline_session` reads.
+Off, by arguments of `Task.init`: frameworks, command line, console, samples of the hardware; and the search for a Git
+repository, by `Task.force_store_standalone_script`, all in the reference of `Task`.
+Reading: `metrics.jsonl` of the session, from its folder or the archive that closing makes, which
+`Task.import_offline_session` reads.
 """
 
 import json
@@ -34,8 +35,13 @@ class Adapter(Peer):
         os.environ["CLEARML_CACHE_DIR"] = folder
         self.tool.Task.force_store_standalone_script()
         task = self.tool.Task.init(
-            "peers", name, reuse_last_task_id=False, auto_connect_arg_parser=False, auto_connect_frameworks=False,
-            auto_resource_monitoring=False, auto_connect_streams=False,
+            "peers",
+            name,
+            reuse_last_task_id=False,
+            auto_connect_arg_parser=False,
+            auto_connect_frameworks=False,
+            auto_resource_monitoring=False,
+            auto_connect_streams=False,
         )
         task.set_parameters(params)
         return Scalars(task)

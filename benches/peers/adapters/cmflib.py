@@ -2,7 +2,8 @@
 
 The step is a key of the dict: cmflib numbers the calls and has no step. A folder is made a CMF repository once, with
 `cmf init local`, which is part of the first start. Neo4j is off (`graph=False`, the default). The remote is a folder.
-Reading: the Parquet file that `commit_metrics` leaves, with pandas. A docstring names `read_metrics` for that; 0.1.0 has none.
+Reading: the Parquet file that `commit_metrics` leaves, with pandas. A docstring names `read_metrics` for that; 0.1.0
+has none.
 """
 
 import os
@@ -17,8 +18,12 @@ class Adapter(Peer):
     DISTRIBUTIONS = ("cmflib", "ml-metadata", "dvc", "pandas", "pyarrow")
     # Git wants to know who commits; DVC is told not to report usage (dvc.org/doc/user-guide/analytics).
     ENVIRONMENT = {
-        "DVC_NO_ANALYTICS": "true", "GIT_AUTHOR_NAME": "bench", "GIT_AUTHOR_EMAIL": "bench@localhost",
-        "GIT_COMMITTER_NAME": "bench", "GIT_COMMITTER_EMAIL": "bench@localhost", "GIT_TERMINAL_PROMPT": "0",
+        "DVC_NO_ANALYTICS": "true",
+        "GIT_AUTHOR_NAME": "bench",
+        "GIT_AUTHOR_EMAIL": "bench@localhost",
+        "GIT_COMMITTER_NAME": "bench",
+        "GIT_COMMITTER_EMAIL": "bench@localhost",
+        "GIT_TERMINAL_PROMPT": "0",
     }
     READER = "pandas.read_parquet of the committed file"
 

@@ -1,6 +1,8 @@
-"""DVCLive: per step `live.step = step`, `live.log_metric(name, value)` for each, `live.next_step()`, as its guide shows.
+"""DVCLive: per step `live.step = step`, `live.log_metric(name, value)` for each, `live.next_step()`, as its guide
+shows.
 
-Off, by arguments of `Live`: an experiment in DVC at the end, `dvc.yaml`, reports, system metrics. `next_step` writes the summary.
+Off, by arguments of `Live`: an experiment in DVC at the end, `dvc.yaml`, reports, system metrics. `next_step` writes
+the summary.
 Reading: the TSV file of a metric, which is the documented format of its plots.
 """
 

@@ -2,7 +2,8 @@
 
 The defaults of the class for flushing (50 rows or 500 ms). Off, by arguments that its docstring lists: copies of the
 console, samples of the hardware, capture of the git state. EXPMAN_* variables are not set.
-Reading: `expman.read_metrics(run_dir)` (docstring of the package); nothing is documented for the data of a run that died.
+Reading: `expman.read_metrics(run_dir)` (docstring of the package); nothing is documented for the data of a run that
+died.
 """
 
 import os
@@ -22,7 +23,11 @@ class Adapter(Peer):
 
     def start(self, folder, name, params):
         experiment = self.tool.Experiment(
-            "peers", run_name=name, base_dir=folder, redirect_console=False, system_metrics_interval_secs=0,
+            "peers",
+            run_name=name,
+            base_dir=folder,
+            redirect_console=False,
+            system_metrics_interval_secs=0,
             capture_provenance=False,
         )
         experiment.log_params(params)

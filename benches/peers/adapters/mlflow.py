@@ -2,10 +2,13 @@
 
 - sync: `mlflow.log_metrics(dict, step)`.
 - batch: `MlflowClient.log_batch`, 100 calls together (at most 1,000 metrics fit one request, says its reference).
-- async: `mlflow.log_metrics(dict, step, synchronous=False)`, flushed at the end, with MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS=1, the
-  setting of its documentation that lets calls be written together; without it the queue is written far slower than it fills.
+- async: `mlflow.log_metrics(dict, step, synchronous=False)`, flushed at the end, with
+  MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS=1, the setting of its documentation that lets calls be written together;
+  without it the queue is written far slower than it fills.
+
 No server: the process writes the database itself. System metrics are off, which is the default.
-Reading: `MlflowClient.get_metric_history`. Runs can be ordered by a metric's last value alone, so ranking by the lowest reads each curve.
+Reading: `MlflowClient.get_metric_history`. Runs can be ordered by a metric's last value alone, so ranking by the lowest
+reads each curve.
 """
 
 import functools
@@ -58,7 +61,9 @@ class Adapter(Peer):
     def rank(self, folder, metric):
         # As the base does it, but with one search for all runs.
         history = self.client.get_metric_history
-        best = [(name, min(point.value for point in history(run_id, metric))) for name, run_id in self.found(folder).items()]
+        best = [
+            (name, min(point.value for point in history(run_id, metric))) for name, run_id in self.found(folder).items()
+        ]
         return sorted(best, key=lambda pair: pair[1])
 
     def runs(self, folder):

@@ -1,7 +1,7 @@
 """SwanLab without its cloud: `run.log(dict, step=step)`.
 
-- offline: records in one file of the run, for `swanlab sync` later (docs.swanlab.cn, `swanlab.init(mode="offline")`).
-- local: the same, and files for the local dashboard (`mode="local"`, package `swanlab[dashboard]`).
+Mode offline: records in one file of the run, for `swanlab sync` later (docs.swanlab.cn, `swanlab.init`). Mode local is
+left out: its writer for the dashboard takes about 1,300 calls a second, and the end of a run waits for it.
 Off, by `swanlab.Settings`: the probe (hardware, runtime, packages, git) and capture of the terminal.
 Reading: the reader that `swanlab sync` uses on the run's file; there is no other for a run that is not in the cloud.
 """
@@ -13,8 +13,8 @@ from adapters.base import Peer, Run
 
 
 class Adapter(Peer):
-    VARIANTS = {"offline": "run.log(dict, step), mode offline", "local": "run.log(dict, step), mode local"}
-    DISTRIBUTIONS = ("swanlab", "swanboard")
+    VARIANTS = {"offline": "run.log(dict, step), mode offline"}
+    DISTRIBUTIONS = ("swanlab",)
     ENVIRONMENT = {"SWANLAB_INTERACTIVE": "false"}
     READER = "DataStoreReader, as swanlab sync"
 
@@ -26,12 +26,21 @@ class Adapter(Peer):
     def start(self, folder, name, params):
         settings = self.tool.Settings
         quiet = settings(
-            probe=settings.Probe(hardware=False, runtime=False, requirements=False, git=False, swanlab=False, monitor=False),
+            probe=settings.Probe(
+                hardware=False, runtime=False, requirements=False, git=False, swanlab=False, monitor=False
+            ),
             terminal=settings.Terminal(proxy_type="none"),
         )
-        return Logged(self.tool.init(
-            mode=self.variant, project="peers", name=name, config=params, log_dir=os.path.join(folder, name), settings=quiet
-        ))
+        return Logged(
+            self.tool.init(
+                mode=self.variant,
+                project="peers",
+                name=name,
+                config=params,
+                log_dir=os.path.join(folder, name),
+                settings=quiet,
+            )
+        )
 
     def read_curve(self, folder, name, metric):
         from swanlab.proto.swanlab.record.v1.record_pb2 import Record

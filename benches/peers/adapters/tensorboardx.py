@@ -1,4 +1,5 @@
-"""tensorboardX: `SummaryWriter.add_scalar(tag, value, step)`, once per metric; its defaults (a queue of 10, flushed every 120 s).
+"""tensorboardX: `SummaryWriter.add_scalar(tag, value, step)`, once per metric; its defaults (a queue of 10, flushed
+every 120 s).
 
 Reading: TensorBoard's `EventAccumulator` with `size_guidance` 0, which its documentation gives for "all of them".
 """

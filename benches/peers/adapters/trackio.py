@@ -1,7 +1,8 @@
-"""Trackio, local: `run.log(dict, step)`. No dashboard is started; samples of the hardware are off (arguments of `init`).
+"""Trackio, local: `run.log(dict, step)`. No dashboard is started; samples of the hardware are off (arguments of
+`init`).
 
-TRACKIO_DIR, which names the folder of all projects, is read once, at import. Here it is a link that `start` points to the
-store of the measure, and a project is named as its store.
+TRACKIO_DIR, which names the folder of all projects, is read once, at import. Here it is a link that `start` points to
+the store of the measure, and a project is named as its store.
 Reading: what `trackio get metric` and `trackio query` call: `SQLiteStorage.get_metric_values` and `query_project`.
 """
 
@@ -31,9 +32,11 @@ class Adapter(Peer):
         return os.path.basename(folder)
 
     def start(self, folder, name, params):
-        return Logged(self.tool.init(
-            project=self.open(folder), name=name, config=params, embed=False, auto_log_gpu=False, auto_log_cpu=False
-        ))
+        return Logged(
+            self.tool.init(
+                project=self.open(folder), name=name, config=params, embed=False, auto_log_gpu=False, auto_log_cpu=False
+            )
+        )
 
     def read_curve(self, folder, name, metric):
         rows = self.storage.get_metric_values(self.open(folder), name, metric)

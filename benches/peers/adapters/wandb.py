@@ -2,7 +2,8 @@
 
 - log: `run.log(dict, step)`. With a step given, a row is held back until a call with a higher step, or the end.
 - commit: `run.log(dict, step, commit=True)`, which ends the row at once (reference of `Run.log`).
-Off, by settings that the reference of `wandb.Settings` lists: samples of the hardware, capture of machine, git, code and console.
+Off, by settings that the reference of `wandb.Settings` lists: samples of the hardware, capture of machine, git, code
+and console.
 Reading: `wandb leet inspect --json`, which prints the records of a run's local log; a run that died needs nothing else.
 """
 
@@ -30,7 +31,11 @@ class Adapter(Peer):
 
     def start(self, folder, name, params):
         settings = self.tool.Settings(
-            x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True, disable_git=True, disable_code=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            disable_git=True,
+            disable_code=True,
             console="off",
         )
         run = self.tool.init(project="peers", id=name, name=name, config=params, dir=folder, settings=settings)

@@ -1,4 +1,5 @@
-"""Not a measure: what the peer is, as its own environment tells it. Taken first; a tool that does not import fails here."""
+"""Not a measure: what the peer is, as its own environment tells it. Taken first; a tool that does not import fails
+here."""
 
 import platform
 import sqlite3
@@ -10,7 +11,10 @@ import child
 def main(task: dict[str, Any]) -> dict[str, Any]:
     peer = child.loaded(task)
     return {
-        "versions": peer.versions(), "build": peer.build(), "reader": peer.READER, "python": platform.python_version(),
+        "versions": peer.versions(),
+        "build": peer.build(),
+        "reader": peer.READER,
+        "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
     }
 

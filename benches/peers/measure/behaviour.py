@@ -1,6 +1,7 @@
 """What happens with NaN and infinities, late steps, repeated steps, 10,000 keys, fork. Told by reading back.
 
-Each case has a `word` and, where it helps, `detail`. Words: kept, dropped, changed, partly kept, error, hangs, unreadable.
+Each case has a `word` and, where it helps, `detail`. Words: kept, dropped, changed, partly kept, error, hangs,
+unreadable.
 """
 
 import concurrent.futures
@@ -153,8 +154,15 @@ def read_keys(task: dict[str, Any]) -> dict[str, Any]:
             break
     word = "kept" if right == asked else "partly kept" if right else "error" if told["errors"] else "dropped"
     detail = f"{right} of {asked} keys read whole" + (f"; {told['errors'][0]}" if told["errors"] else "")
-    return {"keys": {"word": word, "detail": detail + (f"; {wrong}" if wrong else ""), "keys": form["keys"],
-                     "read_s_per_key": round((time.perf_counter() - begin) / asked, 6), **told}}
+    return {
+        "keys": {
+            "word": word,
+            "detail": detail + (f"; {wrong}" if wrong else ""),
+            "keys": form["keys"],
+            "read_s_per_key": round((time.perf_counter() - begin) / asked, 6),
+            **told,
+        }
+    }
 
 
 def fork(task: dict[str, Any]) -> dict[str, Any]:
@@ -207,5 +215,12 @@ def read_fork(task: dict[str, Any]) -> dict[str, Any]:
     return {"fork": {"word": word, "detail": detail + (f"; in the parent: {told['parent']}" if told["parent"] else "")}}
 
 
-ROLES = {"main": main, "steps": steps, "read_steps": read_steps, "keys": keys, "read_keys": read_keys, "fork": fork,
-         "read_fork": read_fork}
+ROLES = {
+    "main": main,
+    "steps": steps,
+    "read_steps": read_steps,
+    "keys": keys,
+    "read_keys": read_keys,
+    "fork": fork,
+    "read_fork": read_fork,
+}

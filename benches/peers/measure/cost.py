@@ -36,10 +36,13 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
         batch_ns = batch(call, second, done)
         done += len(second)
         told = found[f"metrics_{metrics}"] = {
-            **summary(nanos), "first_ns": first_ns, "batch_calls": len(second),
-            "batch_mean_ns": round(batch_ns / len(second), 1), "logged": done,
+            **summary(nanos),
+            "first_ns": first_ns,
+            "batch_calls": len(second),
+            "batch_mean_ns": round(batch_ns / len(second), 1),
+            "logged": done,
         }
-        # The end of a run with much in its queues may take longer than there is time: the calls were measured all the same.
+        # The end of a run with full queues may take longer than there is time; the calls were measured all the same.
         child.keep(found)
         finish = time.perf_counter()
         run.finish()

@@ -40,8 +40,13 @@ def spread(values: list[float], digits: int = 6) -> dict[str, Any]:
     if not values:
         return {"n": 0}
     rounded = [round(value, digits) for value in values]
-    return {"n": len(values), "min": min(rounded), "median": round(statistics.median(values), digits),
-            "max": max(rounded), "all": rounded}
+    return {
+        "n": len(values),
+        "min": min(rounded),
+        "median": round(statistics.median(values), digits),
+        "max": max(rounded),
+        "all": rounded,
+    }
 
 
 def folder_bytes(folder: str) -> dict[str, int]:

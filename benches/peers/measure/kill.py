@@ -1,9 +1,9 @@
 """SIGKILL at random moments: how many calls that had returned can be read afterwards.
 
-A writer logs a call about every millisecond, or flat out, and after each returned call stores the number of returned calls
-in a mapped file, which outlives it. It is killed with SIGKILL, alone; processes that the tool started beside it have
-`grace_s` to save what they hold, then they are killed, too. A new process does what the tool documents for a run that
-died, and reads. A record counts as readable if its step is there with the value that was logged.
+A writer logs a call about every millisecond, or flat out, and after each returned call stores the number of returned
+calls in a mapped file, which outlives it. It is killed with SIGKILL, alone; processes that the tool started beside it
+have `grace_s` to save what they hold, then they are killed, too. A new process does what the tool documents for a run
+that died, and reads. A record counts as readable if its step is there with the value that was logged.
 """
 
 import concurrent.futures
@@ -25,36 +25,46 @@ from measure.figures import fresh
 PACE_S = 0.001
 
 
-# Kills that are under way at once. Each has a process of its own as parent, so that it ends only what its own writer left.
+# Kills that are under way at once. Each has a process of its own as parent, which ends only what its writer left.
 TOGETHER = 3
 
 
 def main(task: dict[str, Any]) -> dict[str, Any]:
     form, chance = task["form"], random.Random(task["seed"])
     moments = [
-        (kind, number, chance.uniform(form["from_s"], form["to_s"])) for kind in ("paced", "flat") for number in range(form[kind])
+        (kind, number, chance.uniform(form["from_s"], form["to_s"]))
+        for kind in ("paced", "flat")
+        for number in range(form[kind])
     ]
     with concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
         done = list(pool.map(lambda moment: kill(task, *moment), moments))
     return {
         kind: total([told for (other, _, _), told in zip(moments, done) if other == kind])
-        for kind in ("paced", "flat") if form[kind]
+        for kind in ("paced", "flat")
+        if form[kind]
     }
 
 
 def total(done: list[dict[str, Any]]) -> dict[str, Any]:
     lost = [kill["lost"] for kill in done]
     return {
-        "kills": len(done), "lost_min": min(lost), "lost_median": statistics.median(lost), "lost_max": max(lost),
+        "kills": len(done),
+        "lost_min": min(lost),
+        "lost_median": statistics.median(lost),
+        "lost_max": max(lost),
         "lost_share_median": statistics.median(kill["lost"] / kill["returned"] for kill in done),
-        "unreadable": sum("error" in kill for kill in done), "wrong": sum(kill["wrong"] for kill in done), "each": done,
+        "unreadable": sum("error" in kill for kill in done),
+        "wrong": sum(kill["wrong"] for kill in done),
+        "each": done,
     }
 
 
 def kill(task: dict[str, Any], kind: str, number: int, after_s: float) -> dict[str, Any]:
     folder = os.path.join(task["folder"], f"{kind}-{number}")
     os.makedirs(folder)
-    return child.run_role(task, "one", os.path.join(folder, "one.json"), timeout=120, folder=folder, kind=kind, after_s=after_s)
+    return child.run_role(
+        task, "one", os.path.join(folder, "one.json"), timeout=120, folder=folder, kind=kind, after_s=after_s
+    )
 
 
 def one(task: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +73,9 @@ def one(task: dict[str, Any]) -> dict[str, Any]:
     with open(counter, "wb") as file:
         file.write(bytes(8))
     result = os.path.join(task["folder"], "write.json")
-    writer = child.start_role(task, "write", result, store=store, counter=counter, pause=PACE_S * (task["kind"] == "paced"))
+    writer = child.start_role(
+        task, "write", result, store=store, counter=counter, pause=PACE_S * (task["kind"] == "paced")
+    )
     try:
         wait_for_first(writer, counter, result)
         time.sleep(after)
@@ -125,9 +137,12 @@ def read(task: dict[str, Any]) -> dict[str, Any]:
     # Tools that keep 32 bits are not charged with it.
     right = {step for step, value in curve if math.isclose(value, curves.loss(step), rel_tol=1e-6)}
     return {
-        "lost": returned - sum(step < returned for step in right), "readable": len(right),
-        "wrong": sum(step not in right for step, _ in curve), "repeated": len(curve) - len({step for step, _ in curve}),
-        "recover_s": round(recovered - begin, 4), "read_s": round(time.perf_counter() - recovered, 4),
+        "lost": returned - sum(step < returned for step in right),
+        "readable": len(right),
+        "wrong": sum(step not in right for step, _ in curve),
+        "repeated": len(curve) - len({step for step, _ in curve}),
+        "recover_s": round(recovered - begin, 4),
+        "read_s": round(time.perf_counter() - recovered, 4),
     }
 
 

@@ -1,9 +1,9 @@
 """Slowdown of a training loop: a network on handwritten digits, trained in numpy, in windows with and without logging.
 
-The work of a step is scaled by its batch, so that it takes about 0.2, 1 or 10 ms. Two windows make a pair, in turn logged
-first and unlogged first; the figure is the median of the pairs' ratios. Loss, accuracy and norm are computed in both.
-Processor time beyond the unlogged loop is that of this process and all below it, background work included, less the
-steps' own as measured in the unlogged windows; the end of the run is given apart.
+The work of a step is scaled by its batch, so that it takes about 0.2, 1 or 10 ms. Two windows make a pair, in turn
+logged first and unlogged first; the figure is the median of the pairs' ratios. Loss, accuracy and norm are computed in
+both. Processor time beyond the unlogged loop is that of this process and all below it, background work included, less
+the steps' own as measured in the unlogged windows; the end of the run is given apart.
 """
 
 import gzip
@@ -114,9 +114,12 @@ def one(task: dict[str, Any], peer: Any, training: Training, step_ms: float) -> 
     before, begin = processes.cpu_seconds(os.getpid()), time.perf_counter()
     run.finish()
     return {
-        "batch": size, "steps_per_window": steps, "unlogged_step_ms": round(statistics.median(means) * 1000, 4),
+        "batch": size,
+        "steps_per_window": steps,
+        "unlogged_step_ms": round(statistics.median(means) * 1000, 4),
         "slowdown_percent": spread([100 * (ratio - 1) for ratio in ratios], 3),
-        "extra_cpu_s_per_1000_steps": round(extra / logged * 1000, 6), "steps_logged": logged,
+        "extra_cpu_s_per_1000_steps": round(extra / logged * 1000, 6),
+        "steps_logged": logged,
         "finish_s": round(time.perf_counter() - begin, 6),
         "finish_cpu_s": round(processes.cpu_seconds(os.getpid()) - before, 4),
     }

@@ -40,7 +40,11 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
     last = points[-1]
     grown = last["calls"] - first["calls"]
     return {
-        "loaded_bytes": loaded, "points": points, "peak_bytes": peak, "seconds": round(seconds, 3), "calls": done,
+        "loaded_bytes": loaded,
+        "points": points,
+        "peak_bytes": peak,
+        "seconds": round(seconds, 3),
+        "calls": done,
         "bytes_per_call": round((last["bytes"] - first["bytes"]) / grown, 2) if grown else None,
     }
 

@@ -50,8 +50,12 @@ def ask(task: dict[str, Any]) -> dict[str, Any]:
         ranked = peer.rank(task["ranked"], "loss")
         took["rank"].append(time.perf_counter() - begin)
     return {
-        "points_read": len(curve), "curve_first_s": round(took["curve"][0], 6), "curve_s": spread(took["curve"]),
-        "runs_ranked": len(ranked), "rank_first_s": round(took["rank"][0], 6), "rank_s": spread(took["rank"]),
+        "points_read": len(curve),
+        "curve_first_s": round(took["curve"][0], 6),
+        "curve_s": spread(took["curve"]),
+        "runs_ranked": len(ranked),
+        "rank_first_s": round(took["rank"][0], 6),
+        "rank_s": spread(took["rank"]),
         "first": list(ranked[0]) if ranked else ["", 0.0],
     }
 

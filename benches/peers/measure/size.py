@@ -34,10 +34,14 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
     sizes = folder_bytes(store)
     count = child.run_role(task, "count", os.path.join(task["folder"], "count.json"), store=store, calls=calls)
     return {
-        "runs": runs, "calls": calls, "records": records, **sizes,
+        "runs": runs,
+        "calls": calls,
+        "records": records,
+        **sizes,
         "apparent_bytes_per_record": round(sizes["apparent_bytes"] / records, 3),
         "allocated_bytes_per_record": round(sizes["allocated_bytes"] / records, 3),
-        "one_record": folder_bytes(os.path.join(task["folder"], "small")), "read_back_of_first_run": count,
+        "one_record": folder_bytes(os.path.join(task["folder"], "small")),
+        "read_back_of_first_run": count,
     }
 
 

@@ -1,8 +1,8 @@
 """Time to first visible: from the return of a log call to the moment another process reads that value.
 
-The writer logs every 10 ms and stores the moment of each return in a mapped file. This process reads the curve again and again
-and takes the end of the first reading that has a step as the moment at which it could be seen. The time of a reading
-is therefore part of the figure, and is given beside it. Both clocks are CLOCK_MONOTONIC.
+The writer logs every 10 ms and stores the moment of each return in a mapped file. This process reads the curve again
+and again and takes the end of the first reading that has a step as the moment at which it could be seen. The time of a
+reading is therefore part of the figure, and is given beside it. Both clocks are CLOCK_MONOTONIC.
 """
 
 import mmap
@@ -41,9 +41,15 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
     told = spread(delays[:1] + delays[1:], 3)
     told.pop("all", None)
     return {
-        "never_before_finish": not seen, "watched_s": form["limit_s"], "delay_ms": told,
-        "first_delay_ms": round(delays[0], 3) if delays else None, "steps_seen": len(seen), "steps_logged": logged,
-        "steps_after_finish": after, "reading_ms": readings, "errors_while_reading": errors,
+        "never_before_finish": not seen,
+        "watched_s": form["limit_s"],
+        "delay_ms": told,
+        "first_delay_ms": round(delays[0], 3) if delays else None,
+        "steps_seen": len(seen),
+        "steps_logged": logged,
+        "steps_after_finish": after,
+        "reading_ms": readings,
+        "errors_while_reading": errors,
     }
 
 

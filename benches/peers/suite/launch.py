@@ -18,7 +18,8 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 
 @functools.cache
 def isolation() -> list[str]:
-    """The command that runs another one without a network: as root, or in a user namespace; empty if there is neither."""
+    """The command that runs another one without a network: as root, or in a user namespace; empty if there is
+    neither."""
     for command in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
         if shutil.which("unshare") and not subprocess.run([*command, "true"], capture_output=True).returncode:
             return command
@@ -27,8 +28,13 @@ def isolation() -> list[str]:
 
 def environment(interpreter: str, folder: pathlib.Path, extra: dict[str, str]) -> dict[str, str]:
     """Nothing of the caller's settings but where programs are; a home and a folder for temporary files of its own."""
-    own = {"HOME": folder / "home", "TMPDIR": folder / "tmp", "XDG_CACHE_HOME": folder / "home" / "cache",
-           "XDG_CONFIG_HOME": folder / "home" / "config", "XDG_DATA_HOME": folder / "home" / "data"}
+    own = {
+        "HOME": folder / "home",
+        "TMPDIR": folder / "tmp",
+        "XDG_CACHE_HOME": folder / "home" / "cache",
+        "XDG_CONFIG_HOME": folder / "home" / "config",
+        "XDG_DATA_HOME": folder / "home" / "data",
+    }
     for path in own.values():
         path.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([os.path.dirname(interpreter), os.environ.get("PATH", os.defpath)])
@@ -36,7 +42,9 @@ def environment(interpreter: str, folder: pathlib.Path, extra: dict[str, str]) -
     return {**base, **ONE_THREAD, **{key: str(value) for key, value in own.items()}, **extra}
 
 
-def measure(interpreter: str, task: dict[str, Any], work: pathlib.Path, extra: dict[str, str], timeout: float) -> dict[str, Any]:
+def measure(
+    interpreter: str, task: dict[str, Any], work: pathlib.Path, extra: dict[str, str], timeout: float
+) -> dict[str, Any]:
     """Runs it and returns {"value": ...} or {"error": ...}, with the seconds it took.
 
     A value with "incomplete" is what had been measured when the rest hung or failed.
@@ -52,8 +60,13 @@ def measure(interpreter: str, task: dict[str, Any], work: pathlib.Path, extra: d
     begin = time.monotonic()
     with open(log, "w") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=store,
-            env=environment(interpreter, folder, extra), start_new_session=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=store,
+            env=environment(interpreter, folder, extra),
+            start_new_session=True,
         )
         try:
             process.wait(timeout)

@@ -1,4 +1,5 @@
-"""The raw record: machine, versions, and every result; written anew after each, so that an interrupted run keeps it all."""
+"""The raw record: machine, versions, and every result; written anew after each, so that an interrupted run keeps it
+all."""
 
 import datetime
 import json
@@ -18,8 +19,13 @@ def machine(work: pathlib.Path) -> dict[str, Any]:
     model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGESIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "model": model, "cores": os.cpu_count(), "memory_bytes": memory, "kernel": platform.release(),
-        "architecture": platform.machine(), "file_system": file_system(work), "load": round(os.getloadavg()[0], 2),
+        "model": model,
+        "cores": os.cpu_count(),
+        "memory_bytes": memory,
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "file_system": file_system(work),
+        "load": round(os.getloadavg()[0], 2),
     }
 
 
@@ -76,7 +82,8 @@ class Record:
 
 
 def medians(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Cost per call: the median of the repetitions for each figure; the repetitions themselves stay among the results."""
+    """Cost per call: the median of the repetitions for each figure; the repetitions themselves stay among the
+    results."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in results:
         if row["measure"] == "cost" and "value" in row:
@@ -88,7 +95,10 @@ def medians(results: list[dict[str, Any]]) -> dict[str, Any]:
             "repetitions": len(values),
             "timer_p50_ns": statistics.median(value["timer_ns"]["p50"] for value in values),
             **{
-                metrics: {name: statistics.median(value[metrics][name] for value in values if metrics in value) for name in figures}
+                metrics: {
+                    name: statistics.median(value[metrics][name] for value in values if metrics in value)
+                    for name in figures
+                }
                 for metrics in ("metrics_1", "metrics_10")
                 if any(metrics in value for value in values)
             },

@@ -48,29 +48,45 @@ def kill(value: dict[str, Any]) -> dict[str, str]:
 def size(value: dict[str, Any]) -> dict[str, str]:
     back = value["read_back_of_first_run"]
     return {
-        "bytes/record": f"{value['apparent_bytes_per_record']:.1f}", "allocated": f"{value['allocated_bytes_per_record']:.1f}",
-        "records": str(value["records"]), "runs": str(value["runs"]), "files": str(value["files"]),
-        "store of one record": str(value["one_record"]["apparent_bytes"]), "read": f"{back['found']}/{back['expected']}",
+        "bytes/record": f"{value['apparent_bytes_per_record']:.1f}",
+        "allocated": f"{value['allocated_bytes_per_record']:.1f}",
+        "records": str(value["records"]),
+        "runs": str(value["runs"]),
+        "files": str(value["files"]),
+        "store of one record": str(value["one_record"]["apparent_bytes"]),
+        "read": f"{back['found']}/{back['expected']}",
     }
 
 
 def memory(value: dict[str, Any]) -> dict[str, str]:
     points = ", ".join(f"{point['calls']}: {point['bytes'] >> 20}" for point in value["points"])
-    return {"bytes/call": str(value["bytes_per_call"]), "peak MiB": str(value["peak_bytes"] >> 20), "MiB at calls": points}
+    return {
+        "bytes/call": str(value["bytes_per_call"]),
+        "peak MiB": str(value["peak_bytes"] >> 20),
+        "MiB at calls": points,
+    }
 
 
 def visible(value: dict[str, Any]) -> dict[str, str]:
     delay = value["delay_ms"].get("median")
     never = f"not within {value['watched_s']} s"
-    return {"median": never if delay is None else f"{delay:.1f} ms", "max": f"{value['delay_ms'].get('max', '')}",
-            "first": f"{value['first_delay_ms']}", "reading ms": str(value["reading_ms"].get("median")),
-            "after finish": f"{value['steps_after_finish']}/{value['steps_logged']}"}
+    return {
+        "median": never if delay is None else f"{delay:.1f} ms",
+        "max": f"{value['delay_ms'].get('max', '')}",
+        "first": f"{value['first_delay_ms']}",
+        "reading ms": str(value["reading_ms"].get("median")),
+        "after finish": f"{value['steps_after_finish']}/{value['steps_logged']}",
+    }
 
 
 def read(value: dict[str, Any]) -> dict[str, str]:
-    return {"curve": nanos(value["curve_s"]["median"] * 1e9), "points": f"{value['points_read']}/{value['points_logged']}",
-            "rank": nanos(value["rank_s"]["median"] * 1e9), "runs": f"{value['runs_ranked']}/{value['runs_logged']}",
-            "right": str(value["rank_right"])}
+    return {
+        "curve": nanos(value["curve_s"]["median"] * 1e9),
+        "points": f"{value['points_read']}/{value['points_logged']}",
+        "rank": nanos(value["rank_s"]["median"] * 1e9),
+        "runs": f"{value['runs_ranked']}/{value['runs_logged']}",
+        "right": str(value["rank_right"]),
+    }
 
 
 def behaviour(value: dict[str, Any]) -> dict[str, str]:
@@ -78,8 +94,15 @@ def behaviour(value: dict[str, Any]) -> dict[str, str]:
 
 
 VIEWS: dict[str, Callable[[dict[str, Any]], dict[str, str]]] = {
-    "cost": cost, "loop": loop, "times": times, "kill": kill, "size": size, "memory": memory, "visible": visible,
-    "read": read, "behaviour": behaviour,
+    "cost": cost,
+    "loop": loop,
+    "times": times,
+    "kill": kill,
+    "size": size,
+    "memory": memory,
+    "visible": visible,
+    "read": read,
+    "behaviour": behaviour,
 }
 
 

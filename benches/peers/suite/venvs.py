@@ -1,4 +1,5 @@
-"""A virtual environment for each peer, built from a pinned file, made once and used again while that file stays the same."""
+"""A virtual environment for each peer, built from a pinned file, made once and used again while that file stays the
+same."""
 
 import hashlib
 import os

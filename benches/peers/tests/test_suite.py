@@ -2,8 +2,8 @@
 
     python -m pytest benches/peers/tests
 
-PEERS_VENVS names a folder for the environments, to use them again. STEPWELL_WHEEL names Stepwell's wheel; without it the
-floors alone are run, and the tests about Stepwell say that they are skipped.
+PEERS_VENVS names a folder for the environments, to use them again. STEPWELL_WHEEL names Stepwell's wheel; without it
+the floors alone are run, and the tests about Stepwell say that they are skipped.
 """
 
 import json
@@ -38,7 +38,17 @@ def run(folder, *arguments, adapters=None):
     """The record of one run of the suite."""
     path = folder / "record.json"
     venvs = os.environ.get("PEERS_VENVS") or str(folder / "venvs")
-    command = [sys.executable, str(PEERS / "run.py"), "--tiny", "--json", str(path), "--work", str(folder / "work"), "--venvs", venvs]
+    command = [
+        sys.executable,
+        str(PEERS / "run.py"),
+        "--tiny",
+        "--json",
+        str(path),
+        "--work",
+        str(folder / "work"),
+        "--venvs",
+        venvs,
+    ]
     command += ["--adapters", str(adapters)] if adapters else []
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
@@ -136,7 +146,9 @@ def test_visible_before_the_end_only_where_it_is_written_before(whole):
 
 def test_behaviour_is_told_as_it_is(whole):
     lines = value(whole, "floors", "jsonl", "behaviour")
-    assert {case: told["word"] for case, told in lines.items()} == dict.fromkeys(("nan", "late", "repeated", "keys", "fork"), "kept")
+    assert {case: told["word"] for case, told in lines.items()} == dict.fromkeys(
+        ("nan", "late", "repeated", "keys", "fork"), "kept"
+    )
     assert value(whole, "floors", "list", "behaviour")["fork"]["word"] == "partly kept"
     # SQLite has no NaN: it stores NULL.
     nan = value(whole, "floors", "sqlite", "behaviour")["nan"]
@@ -164,7 +176,9 @@ def test_a_peer_that_does_not_install_is_a_row_that_says_so(tmp_path):
 
 def test_a_peer_that_fails_is_a_row_with_the_last_line_of_its_error(tmp_path):
     folder = adapter(tmp_path / "more", "unimportable", "    def load(self): import nothing_of_this_name\n")
-    adapter(folder, "unstartable", "    def start(self, folder, name, params): raise OSError('first line\\nno start')\n")
+    adapter(
+        folder, "unstartable", "    def start(self, folder, name, params): raise OSError('first line\\nno start')\n"
+    )
     adapter(folder, "unreadable", "    this is not Python\n")
     names = "unimportable,unstartable,unreadable"
     data, _ = run(tmp_path, "--peers", names, "--measures", "cost,kill", adapters=folder)
@@ -173,6 +187,30 @@ def test_a_peer_that_fails_is_a_row_with_the_last_line_of_its_error(tmp_path):
     assert errors["unimportable", "cost"] == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
     assert "no start" in errors["unstartable", "cost"] and "no start" in errors["unstartable", "kill"]
     assert errors["unreadable", "kill"].startswith("adapter: ")
+
+
+def test_what_was_measured_before_the_end_hung_is_kept_and_marked(tmp_path, monkeypatch):
+    body = """
+    def start(self, folder, name, params):
+        return Stuck()
+
+
+class Stuck(Run):
+    def log(self, values, step):
+        pass
+
+    def finish(self):
+        import time
+
+        time.sleep(1000)
+"""
+    folder = adapter(tmp_path / "more", "stuck", body)
+    processes.adopt_orphans()
+    form = {**FORMS["tiny"]["cost"], "limit_s": 0.1}
+    task = {"peer": "stuck", "variant": "log", "measure": "cost", "repetition": 0, "form": form, "seed": 1}
+    result = launch.measure(sys.executable, task, tmp_path / "work", {"PEERS_ADAPTERS": str(folder)}, 5)
+    assert result["incomplete"] == "not done within 5 s" and "error" not in result
+    assert result["value"]["metrics_1"]["calls"] == form["calls"] and "finish_s" not in result["value"]["metrics_1"]
 
 
 def test_what_hangs_is_given_up_and_what_it_started_is_ended(tmp_path, monkeypatch):
