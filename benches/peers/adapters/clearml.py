@@ -1,7 +1,8 @@
 """ClearML, offline mode: `Logger.report_scalar(title, series, value, iteration)`, once per metric.
 
-- process: reports go through a process of their own, the default on Linux.
-- thread: through a thread; `sdk.development.report_use_subprocess: false` of its configuration.
+- thread: reports go through a thread: `sdk.development.report_use_subprocess: false` of its configuration.
+- process: through a process of their own, the default on Linux; it is the slower one, so it comes second.
+
 Off, by arguments of `Task.init`: frameworks, command line, console, samples of the hardware; and the search for a Git
 repository, by `Task.force_store_standalone_script`, all in the reference of `Task`.
 Reading: `metrics.jsonl` of the session, from its folder or the archive that closing makes, which
@@ -17,7 +18,7 @@ from adapters.base import Peer, Run
 
 
 class Adapter(Peer):
-    VARIANTS = {"process": "Logger.report_scalar, by a process", "thread": "Logger.report_scalar, by a thread"}
+    VARIANTS = {"thread": "Logger.report_scalar, by a thread", "process": "Logger.report_scalar, by a process"}
     DISTRIBUTIONS = ("clearml",)
     ENVIRONMENT = {"CLEARML_OFFLINE_MODE": "1", "CLEARML_NO_DEFAULT_SERVER": "1"}
     READER = "metrics.jsonl of the offline session"
