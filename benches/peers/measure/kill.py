@@ -140,6 +140,7 @@ def read(task: dict[str, Any]) -> dict[str, Any]:
         "lost": returned - sum(step < returned for step in right),
         "readable": len(right),
         "wrong": sum(step not in right for step, _ in curve),
+        "wrong_sample": [[step, repr(value)] for step, value in curve if step not in right][:5],
         "repeated": len(curve) - len({step for step, _ in curve}),
         "recover_s": round(recovered - begin, 4),
         "read_s": round(time.perf_counter() - recovered, 4),

@@ -1,4 +1,7 @@
-"""Bytes per record on real curves: recorded NanoGPT runs, logged with their own steps; all files of the store count."""
+"""Bytes per record on real curves: recorded NanoGPT runs, logged with their own steps.
+
+All files of the store count, after the process that logged has ended.
+"""
 
 import os
 import time
@@ -10,39 +13,49 @@ from measure.figures import folder_bytes, fresh
 
 
 def main(task: dict[str, Any]) -> dict[str, Any]:
-    form, peer, store = task["form"], child.loaded(task), fresh(task, "store")
-    small = peer.start(fresh(task, "small"), "run-0", {"lr": 0.1})
-    small.log({"loss": curves.loss(0)}, 0)
-    small.finish()
-    records = runs = calls = 0
-    until = time.perf_counter() + form["limit_s"]
-    for rows in curves.runs()[: form["runs"]]:
-        rows = rows[: form["steps"]]
-        run = peer.start(store, f"run-{runs}", {"lr": 0.1, "number": runs})
-        part = 0
-        for step, values in rows:
-            run.log(values, step)
-            part, records = part + 1, records + len(values)
-            if time.perf_counter() > until:
-                break
-        run.finish()
-        runs, calls = runs + 1, calls + part
-        if time.perf_counter() > until:
-            break
-    # Some tools go on tidying up for a moment after the end of a run.
-    time.sleep(0.2)
+    small, store = fresh(task, "small"), fresh(task, "store")
+    for role, where in (("small", small), ("fill", store)):
+        # The logging process leaves by the ordinary way: some tools tidy up when they are closed, or at exit.
+        result = os.path.join(task["folder"], f"{role}.json")
+        told = child.run_role(task, role, result, timeout=task["form"]["timeout_s"] / 2, store=where, leave=True)
     sizes = folder_bytes(store)
-    count = child.run_role(task, "count", os.path.join(task["folder"], "count.json"), store=store, calls=calls)
+    result = os.path.join(task["folder"], "count.json")
     return {
-        "runs": runs,
-        "calls": calls,
-        "records": records,
+        **told,
         **sizes,
-        "apparent_bytes_per_record": round(sizes["apparent_bytes"] / records, 3),
-        "allocated_bytes_per_record": round(sizes["allocated_bytes"] / records, 3),
-        "one_record": folder_bytes(os.path.join(task["folder"], "small")),
-        "read_back_of_first_run": count,
+        "apparent_bytes_per_record": round(sizes["apparent_bytes"] / told["records"], 3),
+        "allocated_bytes_per_record": round(sizes["allocated_bytes"] / told["records"], 3),
+        "one_record": folder_bytes(small),
+        "read_back_of_first_run": child.run_role(task, "count", result, store=store, calls=told["calls"]),
     }
+
+
+def small(task: dict[str, Any]) -> dict[str, Any]:
+    run = child.loaded(task).start(task["store"], "run-0", {"lr": 0.1})
+    run.log({"loss": curves.loss(0)}, 0)
+    run.finish()
+    return {}
+
+
+def fill(task: dict[str, Any]) -> dict[str, Any]:
+    """Logs run after run until the limit; it counts logging alone, and a run that it falls into ends there."""
+    form, peer = task["form"], child.loaded(task)
+    records = runs = calls = 0
+    left = form["limit_s"]
+    for rows in curves.runs()[: form["runs"]]:
+        if left <= 0:
+            break
+        run = peer.start(task["store"], f"run-{runs}", {"lr": 0.1, "number": runs})
+        begin = time.perf_counter()
+        for step, values in rows[: form["steps"]]:
+            run.log(values, step)
+            calls, records = calls + 1, records + len(values)
+            if time.perf_counter() - begin > left:
+                break
+        left -= time.perf_counter() - begin
+        run.finish()
+        runs += 1
+    return {"runs": runs, "calls": calls, "records": records}
 
 
 def count(task: dict[str, Any]) -> dict[str, int]:
@@ -52,4 +65,4 @@ def count(task: dict[str, Any]) -> dict[str, int]:
     return {"expected": expected, "found": len(peer.read_curve(task["store"], "run-0", "train_time_ms"))}
 
 
-ROLES = {"main": main, "count": count}
+ROLES = {"main": main, "small": small, "fill": fill, "count": count}
