@@ -46,12 +46,14 @@ PEERS = (
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     forms = parser.add_mutually_exclusive_group()
-    for form, text in (("tiny", "for tests"), ("quick", "the default: about 12 minutes"), ("full", "about an hour")):
+    for form, text in (("tiny", "for tests"), ("quick", "the default: 12 to 20 minutes"), ("full", "about an hour")):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=text)
     parser.set_defaults(form="quick")
     parser.add_argument("--wheel", help="Stepwell's wheel, a release build")
     parser.add_argument("--json", type=pathlib.Path, required=True, help="the raw record")
-    parser.add_argument("--venvs", type=pathlib.Path, default=HERE.parents[1] / ".venv" / "peers", help="folder of the environments")
+    parser.add_argument(
+        "--venvs", type=pathlib.Path, default=HERE.parents[1] / ".venv" / "peers", help="folder of the environments"
+    )
     parser.add_argument("--work", type=pathlib.Path, help="folder to log into, on a disk (default: a temporary one)")
     parser.add_argument("--peers", help="only these, separated by commas; default: " + ",".join(PEERS))
     parser.add_argument("--measures", help="only these: " + ",".join(MEASURES))
