@@ -51,7 +51,7 @@ class Adapter(Peer):
         for path in pathlib.Path(folder).glob(f"cmf_artifacts/*/metrics/{name}"):
             table = pandas.read_parquet(path)
             if metric in table:
-                table = table[["step", metric]].dropna()
+                # A value that was not logged at a step and a NaN look the same here: both are kept.
                 curve += zip(table["step"].astype(int).tolist(), table[metric].tolist())
         return curve
 

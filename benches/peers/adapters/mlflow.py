@@ -59,11 +59,10 @@ class Adapter(Peer):
         return [(point.step, point.value) for point in self.client.get_metric_history(run_id, metric)]
 
     def rank(self, folder, metric):
-        # As the base does it, but with one search for all runs.
-        history = self.client.get_metric_history
-        best = [
-            (name, min(point.value for point in history(run_id, metric))) for name, run_id in self.found(folder).items()
-        ]
+        # As the base does it, but with one search for all runs. The search opens the store, so it comes first.
+        found, best = self.found(folder), []
+        for name, run_id in found.items():
+            best.append((name, min(point.value for point in self.client.get_metric_history(run_id, metric))))
         return sorted(best, key=lambda pair: pair[1])
 
     def runs(self, folder):

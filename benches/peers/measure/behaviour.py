@@ -38,7 +38,8 @@ def one(task: dict[str, Any], part: str) -> dict[str, Any]:
         result = os.path.join(folder, "read.json")
         return child.run_role(task, f"read_{part}", result, timeout=100, folder=folder, store=store, told=told)
     except RuntimeError as error:
-        return {case: {"word": "error", "detail": str(error)} for case in CASES[part]}
+        word = "hangs" if "no answer within" in str(error) else "error"
+        return {case: {"word": word, "detail": str(error)} for case in CASES[part]}
 
 
 def attempt(call: Callable[..., Any], *arguments: Any) -> str:
