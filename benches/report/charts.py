@@ -6,9 +6,10 @@ from typing import Callable
 
 from records import Row
 from svg import HUES, Drawing, Scale, axis, bounds, spaced
+from words import tick
 
-WIDTH, LEFT, ROW, TOP = 960, 176, 24, 104
-TEXT, GAP = 84, 18
+WIDTH, ROW, TOP = 960, 24, 104
+GAP, LETTER = 18, 6.9
 
 
 @dataclasses.dataclass
@@ -53,8 +54,24 @@ def heading(drawing: Drawing, title: str, under: str) -> None:
     drawing.text(16, 48, under, "soft")
 
 
-def rows_chart(title: str, under: str, description: str, lines: list[Line], panels: list[Panel], foot: str = "") -> str:
-    """Panels side by side with the same rows."""
+def extent(panels: list[Panel]) -> tuple[float, float]:
+    """From where to where the axis goes that holds all of these panels."""
+    cells = [cell for panel in panels for cell in panel.cells]
+    values = [value for cell in cells for value in (cell.value, cell.low, cell.high, *cell.points) if value]
+    return bounds([*values, *(panel.base for panel in panels if panel.base)], panels[0].low)
+
+
+def rows_chart(
+    title: str,
+    under: str,
+    description: str,
+    lines: list[Line],
+    panels: list[Panel],
+    foot: str = "",
+    shared: bool = True,
+) -> str:
+    """Panels side by side with the same rows; `shared`: all have the same axis, so that they can be compared."""
+    left = 26 + LETTER * max((len(line.name) for line in lines), default=0)
     height = TOP + ROW * len(lines) + (34 if foot else 16)
     drawing = Drawing(WIDTH, height, title, description)
     heading(drawing, title, under)
@@ -63,23 +80,22 @@ def rows_chart(title: str, under: str, description: str, lines: list[Line], pane
         if line.kind == "own" or index % 2 == 0:
             drawing.box(8, y, WIDTH - 16, ROW, "ownband" if line.kind == "own" else "band")
         style = {"own": "own", "floor": "soft"}.get(line.kind, "")
-        drawing.text(LEFT - 10, y + 16, line.name, style, "end")
-    each = (WIDTH - LEFT - 12) / len(panels)
+        drawing.text(left - 10, y + 16, line.name, style, "end")
+    each = (WIDTH - left - 12) / len(panels)
+    beside = 20 + LETTER * max((len(cell.text) for panel in panels for cell in panel.cells), default=0)
     for index, panel in enumerate(panels):
-        start = LEFT + each * index + (GAP if index else 6)
-        paint(drawing, panel, lines, start, LEFT + each * (index + 1) - TEXT)
+        start, end = left + each * index + (GAP if index else 6), left + each * (index + 1) - beside
+        scale = Scale(*extent(panels if shared else [panel]), start, end, panel.zero)
+        paint(drawing, panel, lines, scale)
     if foot:
         drawing.text(16, height - 12, foot, "soft")
     return drawing.render()
 
 
-def paint(drawing: Drawing, panel: Panel, lines: list[Line], start: float, end: float) -> None:
-    values = [value for cell in panel.cells for value in (cell.value, cell.low, cell.high, *cell.points) if value]
-    low, high = bounds([*values, panel.base] if panel.base else values, panel.low)
-    scale = Scale(low, high, start, end, panel.zero)
+def paint(drawing: Drawing, panel: Panel, lines: list[Line], scale: Scale) -> None:
     bottom = TOP + ROW * len(lines)
-    drawing.text(start, TOP - 26, panel.head, "head")
-    axis(drawing, scale, TOP, bottom, panel.form)
+    drawing.text(scale.left, TOP - 28, panel.head, "head")
+    axis(drawing, scale, TOP, bottom, lambda value: tick(panel.form(value)))
     if panel.base:
         drawing.line(scale(panel.base), TOP, scale(panel.base), bottom, "base")
     for index, (line, cell) in enumerate(zip(lines, panel.cells)):
@@ -88,7 +104,7 @@ def paint(drawing: Drawing, panel: Panel, lines: list[Line], start: float, end: 
         if cell.value is not None:
             mark(drawing, panel, scale, cell, y, letter)
         style = "own" if line.kind == "own" else "soft" if cell.value is None or line.kind == "floor" else ""
-        drawing.text(end + 12, y + 4, cell.text, style)
+        drawing.text(scale.end + 12, y + 4, cell.text, style)
 
 
 def mark(drawing: Drawing, panel: Panel, scale: Scale, cell: Cell, y: float, letter: str) -> None:
@@ -139,7 +155,11 @@ def curve(histogram: list[tuple[float, int]]) -> list[tuple[float, float]]:
 
 
 def percentiles_chart(
-    title: str, under: str, description: str, rows: list[tuple[Row, list[tuple[float, int]]]], form: Callable[[float], str]
+    title: str,
+    under: str,
+    description: str,
+    rows: list[tuple[Row, list[tuple[float, int]]]],
+    form: Callable[[float], str],
 ) -> str:
     """A line per row; names stand on the right, in the order of the ends of the lines."""
     height, top, bottom, left, right = 640, 92, 584, 74, 700
@@ -153,9 +173,9 @@ def percentiles_chart(
     def across(x: float) -> float:
         return left + (right - left) * (x - span[0]) / (span[1] - span[0])
 
-    for tick in scale.ticks():
-        drawing.line(left, scale(tick), right, scale(tick), "grid")
-        drawing.text(left - 8, scale(tick) + 4, form(tick), "soft", "end")
+    for value in scale.ticks():
+        drawing.line(left, scale(value), right, scale(value), "grid")
+        drawing.text(left - 8, scale(value) + 4, tick(form(value)), "soft", "end")
     for percentile in PERCENTILES:
         drawing.line(across(nines(percentile)), top, across(nines(percentile)), bottom, "grid")
         drawing.text(across(nines(percentile)), bottom + 20, f"p{percentile:g}", "soft", "middle")
@@ -166,7 +186,10 @@ def percentiles_chart(
     # Stepwell is painted last, so that nothing crosses it.
     for row, points in sorted(curves, key=lambda pair: (pair[0].own, not pair[0].floor, pair[0].name)):
         paint_line(drawing, row, [(across(x), scale(y)) for x, y in points], hues)
-    ends = sorted(((scale(points[-1][1]), across(points[-1][0]), row) for row, points in curves), key=lambda end: (end[0], end[2].name))
+    ends = sorted(
+        ((scale(points[-1][1]), across(points[-1][0]), row) for row, points in curves),
+        key=lambda end: (end[0], end[2].name),
+    )
     places = spaced([y for y, _, _ in ends], 17, top, bottom)
     for (y, x, row), label in zip(ends, places):
         style, more = stroke(row, hues)
@@ -185,6 +208,5 @@ def stroke(row: Row, hues: dict[str, str]) -> tuple[str, str]:
 
 def paint_line(drawing: Drawing, row: Row, points: list[tuple[float, float]], hues: dict[str, str]) -> None:
     style, more = stroke(row, hues)
-    plain = row.own and ", " not in row.name
-    drawing.path(points, f"line {style}{' wide' if plain else ''}".strip(), more)
+    drawing.path(points, f"line {style}{' wide' if row.own and row.first else ''}".strip(), more)
     drawing.dot(*points[-1], 3, style.replace("s", "c") if style else "", more.replace("stroke", "fill"))

@@ -26,7 +26,7 @@ class Column:
 def reference(rows: list[Row]) -> Row | None:
     """Stepwell's row that others are compared with: its first variant, the call with a dict, where that has values."""
     own = [row for row in rows if row.own and not row.error]
-    return min(own, key=lambda row: (", " in row.name, row.variant), default=None)
+    return min(own, key=lambda row: (not row.first, row.variant), default=None)
 
 
 def order(rows: list[Row], get: Callable[[Row], float | None]) -> list[Row]:
@@ -83,7 +83,8 @@ def ahead(rows: list[Row], get: Callable[[Row], float | None], form: Form) -> st
     return listed(found)
 
 
-def best(rows: list[Row], get: Callable[[Row], float | None]) -> Row | None:
-    """The tool with the lowest figure, floors and Stepwell left out."""
+def best(rows: list[Row], get: Callable[[Row], float | None]) -> list[Row]:
+    """The tools with the lowest figure, floors and Stepwell left out; several where they have the same."""
     peers = [row for row in rows if not (row.own or row.floor or row.error) and get(row) is not None]
-    return order(peers, get)[0] if peers else None
+    ordered = order(peers, get)
+    return [row for row in ordered if get(row) == get(ordered[0])]

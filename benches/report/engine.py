@@ -4,7 +4,7 @@ from typing import Any
 
 from page import Page, trace, where
 from records import number
-from words import clean, divided, plain, ratio, table, whole
+from words import NONE, clean, divided, plain, ratio, table, whole
 
 QUESTIONS = {
     "latency": "Percentiles of a call from Rust, while the engine works beside it",
@@ -14,11 +14,16 @@ QUESTIONS = {
 }
 
 
+FIRST = ("median", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "first")
+
+
 def section(page: Page, records: dict[str, dict[str, Any]]) -> None:
     if not records:
         return
     page.add("## The engine alone, from Rust")
-    for stem, data in sorted(records.items(), key=lambda pair: (list(QUESTIONS).index(pair[0]) if pair[0] in QUESTIONS else 99, pair[0])):
+    for stem, data in sorted(
+        records.items(), key=lambda pair: (list(QUESTIONS).index(pair[0]) if pair[0] in QUESTIONS else 99, pair[0])
+    ):
         environment = data.get("environment") or {}
         facts = f"{where(data)}; {clean(environment.get('profile', '?'))}; {clean(environment.get('compiler', '?'))}"
         page.add(f"### {QUESTIONS.get(data['benchmark'], clean(stem))}", facts + ".")
@@ -32,15 +37,17 @@ def one(data: dict[str, Any], title: str) -> str:
     """A table of the record. Where it has a row `limit`, a last column has ratios to it, of the means or first figures."""
     rows = [record for record in data["records"] if record.get("table", "") == title]
     heads = list(dict.fromkeys(key for row in rows for key in row if key not in ("name", "table")))
-    # Keys of an object have no order of their own: percentiles first, as they rise.
-    heads.sort(key=lambda head: (not head.startswith("p"), float(head[1:]) if head[1:].replace(".", "", 1).isdigit() else 1e9))
+    # Keys of an object have no order of their own.
+    heads.sort(key=lambda head: FIRST.index(head) if head in FIRST else len(FIRST))
     limit = next((row for row in rows if str(row.get("name", "")).startswith("limit")), None)
     by = "mean" if "mean" in heads else heads[0] if heads else ""
     lines = []
     for row in rows:
         cells = [clean(str(row.get("name", ""))), *(digits(number(row, head)) for head in heads)]
         if limit:
-            cells.append(ratio(divided(number(row, by), number(limit, by))))
+            # From the moment at which a call was due, it is the machine that is measured rather than the call.
+            due = "since due" in cells[0]
+            cells.append(NONE if due else ratio(divided(number(row, by), number(limit, by))))
         lines.append(cells)
     return table(["", *(clean(head) for head in heads), *([f"{clean(by)} / limit"] if limit else [])], lines)
 

@@ -1,6 +1,7 @@
 """What a section adds to the report: text and pictures, and where its figures come from."""
 
 import dataclasses
+import re
 from typing import Any
 
 from words import clean
@@ -29,13 +30,15 @@ class Page:
 
 def trace(record: str, key: str, command: str) -> str:
     """The line under a table: which record has its figures, where in it, and what made it."""
-    return f"Raw record: [{record}.json]({RESULTS}/{record}.json), {key}. Made by `{command}`."
+    bias = "benches/peers/README.md" if record == "peers" else "benches/METHOD.md"
+    return f"Raw record: [{record}.json]({RESULTS}/{record}.json), {key}. Made by `{command}`. [Known bias]({bias}#known-bias)."
 
 
-def where(data: dict[str, Any]) -> str:
+def where(data: dict[str, Any], dated: bool = True) -> str:
     """Machine, kernel and commit of a record in a few words, for under the title of a picture."""
     machine = data.get("machine") or data.get("environment") or {}
     model = machine.get("model") or machine.get("processor") or machine.get("machine") or "unknown machine"
+    model = re.sub(r", \d+ kB$", "", model)
     cores = machine.get("cores") or machine.get("threads")
     commit = data.get("commit") or machine.get("commit") or "unknown"
     date = str(data.get("started") or machine.get("date") or "")[:10]
@@ -44,7 +47,7 @@ def where(data: dict[str, Any]) -> str:
         f"Linux {machine.get('kernel', '?')}",
         machine.get("file_system") or machine.get("file system") or "",
         f"commit {short(commit)}",
-        date,
+        date if dated else "",
         f"form {data['form']}" if "form" in data else "",
     ]
     return ", ".join(part for part in parts if part)

@@ -14,7 +14,9 @@ def returned(kind: str) -> Column:
     """How many calls had returned at the kill, in the median: what the lost ones are of."""
 
     def middle(row: Row) -> float | None:
-        counts = sorted(found for kill in dig(row.value, kind, "each") or [] if (found := number(kill, "returned")) is not None)
+        counts = sorted(
+            found for kill in dig(row.value, kind, "each") or [] if (found := number(kill, "returned")) is not None
+        )
         return counts[len(counts) // 2] if counts else None
 
     return Column("of", middle, whole, compared=False)
@@ -27,7 +29,12 @@ def both(key: str) -> Column:
         parts = [found for kind in KINDS if (found := number(row.value, kind, key)) is not None]
         return sum(parts) if parts else None
 
-    return Column({"kills": "kills", "unreadable": "store unreadable", "wrong": "values changed"}[key], total, whole, compared=key != "kills")
+    return Column(
+        {"kills": "kills", "unreadable": "store unreadable", "wrong": "values changed"}[key],
+        total,
+        whole,
+        compared=key != "kills",
+    )
 
 
 def kill(page: Page, peers: Peers) -> None:
@@ -50,19 +57,32 @@ def kill(page: Page, peers: Peers) -> None:
         ]
     columns += [both("kills"), both("unreadable"), both("wrong")]
     page.add(compare(rows, columns), trace("peers", "`results`, measure `kill`, `lost_*` and `each`", peers.command()))
-    drawn = order(rows, lambda row: (number(row.value, "flat", "lost_median") or 0) + (number(row.value, "paced", "lost_median") or 0) if row.value else None)
+    drawn = order(rows, columns[0].get)
     panels = []
     for kind, words in KINDS.items():
         cells = []
         for row in drawn:
-            lost = tuple(found for one in dig(row.value, kind, "each") or [] if (found := number(one, "lost")) is not None)
+            lost = tuple(
+                found for one in dig(row.value, kind, "each") or [] if (found := number(one, "lost")) is not None
+            )
             middle = number(row.value, kind, "lost_median")
             cells.append(Cell(middle, "failed" if row.error else whole(middle), points=lost))
         panels.append(Panel(f"{words}: calls lost", lambda value: f"{value:,.0f}", cells, 1.0, "0"))
     title = "Calls that had returned and were lost by SIGKILL"
     text = f"Each dot is a kill; the upright line and the number are the median. {where(peers.data)}."
     lines = [Line(row.name, kind_of(row)) for row in drawn]
-    page.picture("kill", title, rows_chart(title, where(peers.data), text, lines, panels, "Each dot is a kill. Upright line and number: median. Logarithmic."))
+    page.picture(
+        "kill",
+        title,
+        rows_chart(
+            title,
+            where(peers.data),
+            text,
+            lines,
+            panels,
+            "Each dot is a kill. Upright line and number: median. Logarithmic.",
+        ),
+    )
 
 
 def sizes(page: Page, peers: Peers) -> None:
@@ -89,7 +109,10 @@ def sizes(page: Page, peers: Peers) -> None:
         Column("store of one record", figure("one_record", "apparent_bytes"), size),
         Column("its files", figure("one_record", "files"), whole, False),
     ]
-    page.add(compare(rows, columns), trace("peers", "`results`, measure `size`, `apparent_bytes_per_record` and `one_record`", peers.command()))
+    page.add(
+        compare(rows, columns),
+        trace("peers", "`results`, measure `size`, `apparent_bytes_per_record` and `one_record`", peers.command()),
+    )
     drawn = order(rows, columns[0].get)
 
     def panel(head: str, column: Column, low: float) -> Panel:
@@ -99,7 +122,19 @@ def sizes(page: Page, peers: Peers) -> None:
     title = "Bytes on disk"
     text = f"Left: bytes of all files for each record. Right: a store that holds one run of one record. {where(peers.data)}."
     panels = [panel("bytes a record", columns[0], 1.0), panel("a store of one record", columns[5], 10.0)]
-    page.picture("size", title, rows_chart(title, where(peers.data), text, [Line(row.name, kind_of(row)) for row in drawn], panels, "Logarithmic: a bar twice as long is far more than twice as much."))
+    page.picture(
+        "size",
+        title,
+        rows_chart(
+            title,
+            where(peers.data),
+            text,
+            [Line(row.name, kind_of(row)) for row in drawn],
+            panels,
+            "Logarithmic: a bar twice as long is far more than twice as much.",
+            shared=False,
+        ),
+    )
 
 
 def memory(page: Page, peers: Peers) -> None:
@@ -118,10 +153,19 @@ def memory(page: Page, peers: Peers) -> None:
         Column("after import", figure("loaded_bytes"), size),
         Column("calls", figure("calls"), whole, False),
     ]
-    page.add(compare(rows, columns), trace("peers", "`results`, measure `memory`, `bytes_per_call` and `peak_bytes`", peers.command()))
+    page.add(
+        compare(rows, columns),
+        trace("peers", "`results`, measure `memory`, `bytes_per_call` and `peak_bytes`", peers.command()),
+    )
 
 
-CASES = {"nan": "NaN, infinities", "late": "late steps", "repeated": "a repeated step", "keys": "10,000 keys", "fork": "fork"}
+CASES = {
+    "nan": "NaN, infinities",
+    "late": "late steps",
+    "repeated": "a repeated step",
+    "keys": "10,000 keys",
+    "fork": "fork",
+}
 
 
 def behaviour(page: Page, peers: Peers) -> None:
@@ -142,8 +186,11 @@ def behaviour(page: Page, peers: Peers) -> None:
         else:
             cells = [row.name, *(told(dig(row.value, case) or {}) for case in CASES)]
         lines.append([bold(cells[0]), *cells[1:]] if row.own else cells)
-    page.add(table(["", *heads.values()], lines, left=1 + len(CASES)))
-    page.add("Sorted by the number of cases in which all was kept.", trace("peers", "`results`, measure `behaviour`", peers.command()))
+    page.add(table(["", *heads.values()], lines, words=len(CASES)))
+    page.add(
+        "Sorted by the number of cases in which all was kept.",
+        trace("peers", "`results`, measure `behaviour`", peers.command()),
+    )
 
 
 def told(part: dict) -> str:
@@ -159,6 +206,14 @@ def versions(page: Page, peers: Peers) -> None:
         calls = "; ".join(f"`{text}`" for text in (told_.get("variants") or {}).values() if text)
         build = told_.get("build") or ""
         error = f"failed: {clean(told_['error'])}" if told_.get("error") else ""
-        lines.append([NAMES.get(peer, peer), error or parts or NONE, calls or NONE, clean(told_.get("reader") or NONE), clean(build) or NONE])
-    page.add("## Peers and versions", table(["", "versions", "calls", "read with", "build"], lines, left=5))
+        lines.append(
+            [
+                NAMES.get(peer, peer),
+                error or parts or NONE,
+                calls or NONE,
+                clean(told_.get("reader") or NONE),
+                clean(build) or NONE,
+            ]
+        )
+    page.add("## Peers and versions", table(["", "versions", "calls", "read with", "build"], lines, words=4))
     page.add(trace("peers", "`peers`", peers.command()))

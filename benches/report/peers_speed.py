@@ -3,7 +3,7 @@
 from charts import Cell, Line, Panel, kind_of, percentiles_chart, rows_chart
 from compare import Column, compare, order, reference
 from page import Page, trace, where
-from records import Peers, Row, dig, figure, number
+from records import Peers, Row, dig, figure, number, tail
 from words import divided, millis, nanos, percent, plain, ratio, seconds, whole
 
 MISSING = "The record has no such measure yet."
@@ -14,7 +14,7 @@ def cost(page: Page, peers: Peers) -> None:
         "## What does one call cost the thread that makes it?",
         "Calls one after the other, from Python, each timed; dicts and values are made beforehand. Percentiles hold the two readings "
         "of the clock, which are the same for all and make ratios of cheap calls smaller than they are; the mean is taken over as "
-        "many calls again without them. Medians of the repetitions. Sorted by p50. Ratios are those to Stepwell's `run.log(dict, step)`.",
+        "many calls again without them. Medians of the repetitions. *= max*: too few calls for this percentile. Sorted by p50. Ratios are those to Stepwell's `run.log(dict, step)`.",
     )
     rows = peers.rows("cost")
     if not rows:
@@ -24,28 +24,29 @@ def cost(page: Page, peers: Peers) -> None:
         part = f"metrics_{metrics}"
         base = reference([row for row in rows if dig(row.value, part)])
         page.add(f"### A call with {words}", compare(rows, cost_columns(part, base)))
-        page.add(trace("peers", f"`cost.<peer>/<variant>.{part}`; repetitions in `results`, measure `cost`", peers.command()))
+        page.add(
+            trace("peers", f"`cost.<peer>/<variant>.{part}`; repetitions in `results`, measure `cost`", peers.command())
+        )
         drawn = [(row, dig(row.value, part, "histogram") or []) for row in rows if not row.error]
         if any(histogram for _, histogram in drawn):
             title = f"Time of one log call with {words}, by percentile"
             text = f"A line per tool from the median to the highest percentile that its number of calls allows. {where(peers.data)}."
             page.picture(f"cost-{metrics}", title, percentiles_chart(title, where(peers.data), text, drawn, nanos))
-    floors = number(rows[0].value, "timer_ns", "p50") or next((number(row.value, "timer_ns", "p50") for row in rows if row.value), None)
+    floors = number(rows[0].value, "timer_ns", "p50") or next(
+        (number(row.value, "timer_ns", "p50") for row in rows if row.value), None
+    )
     if floors is not None:
         page.add(f"Two readings of the clock with nothing between: {nanos(floors)}.")
 
 
 def cost_columns(part: str, base: Row | None) -> list[Column]:
-    columns = [
-        Column(head, figure(part, key), nanos)
-        for head, key in (
-            ("p50", "p50_ns"),
-            ("p99", "p99_ns"),
-            ("p99.9", "p99_9_ns"),
-            ("max", "max_ns"),
-            ("mean", "batch_mean_ns"),
-        )
-    ]
+    def few(key: str) -> Column:
+        get = tail(part, key)
+        head = {"p99_ns": "p99", "p99_9_ns": "p99.9"}[key]
+        return Column(head, get, nanos, text=lambda row: "= max" if get(row) is None and dig(row.value, part) else "")
+
+    columns = [Column("p50", figure(part, "p50_ns"), nanos), few("p99_ns"), few("p99_9_ns")]
+    columns += [Column("max", figure(part, "max_ns"), nanos), Column("mean", figure(part, "batch_mean_ns"), nanos)]
 
     def times(key: str) -> Column:
         own = number(base.value, part, key) if base else None
@@ -57,11 +58,25 @@ def cost_columns(part: str, base: Row | None) -> list[Column]:
         return f"{whole(found)} of {whole(logged)}" if found is not None else ""
 
     back = Column("read back", lambda row: None, plain, False, read_back)
-    return [*columns, times("p50_ns"), times("batch_mean_ns"), Column("calls timed", figure(part, "calls"), whole, False), back]
+    return [
+        *columns,
+        times("p50_ns"),
+        times("batch_mean_ns"),
+        Column("calls timed", figure(part, "calls"), whole, False),
+        back,
+    ]
 
 
 def steps_of(rows: list[Row]) -> list[str]:
-    return sorted({step for row in rows for step in row.value if number(row.value, step, "slowdown_percent", "median") is not None}, key=float)
+    return sorted(
+        {
+            step
+            for row in rows
+            for step in row.value
+            if number(row.value, step, "slowdown_percent", "median") is not None
+        },
+        key=float,
+    )
 
 
 def loop(page: Page, peers: Peers) -> None:
@@ -81,32 +96,60 @@ def loop(page: Page, peers: Peers) -> None:
     longest = steps[-1]
     columns.append(Column(f"end of the run at {longest} ms", figure(longest, "finish_s"), seconds))
     page.add(compare(rows, columns))
-    page.add(trace("peers", "`results`, measure `loop`, `slowdown_percent` and `extra_cpu_s_per_1000_steps`", peers.command()))
+    page.add(
+        trace(
+            "peers", "`results`, measure `loop`, `slowdown_percent` and `extra_cpu_s_per_1000_steps`", peers.command()
+        )
+    )
     drawn = order(rows, columns[0].get)
     panels = []
     for step in steps:
         cells = []
         for row in drawn:
             spread = dig(row.value, step, "slowdown_percent") or {}
-            cells.append(Cell(number(spread, "median"), "failed" if row.error else percent(number(spread, "median")), number(spread, "min"), number(spread, "max")))
-        panels.append(Panel(f"{step} ms a step: slowdown", lambda value: f"{plain(value)} %".replace(".00", ""), cells, 0.1, "<0.1 %"))
+            cells.append(
+                Cell(
+                    number(spread, "median"),
+                    "failed" if row.error else percent(number(spread, "median")),
+                    number(spread, "min"),
+                    number(spread, "max"),
+                )
+            )
+        panels.append(Panel(f"{step} ms a step: slowdown", lambda value: f"{value:,g} %", cells, 0.1, "<0.1 %"))
     lines = [Line(row.name, kind_of(row)) for row in drawn]
     title = "Slowdown of a training loop"
     text = f"Median of pairs of windows with and without logging; the line is from the lowest to the highest pair. {where(peers.data)}."
-    page.picture("loop", title, rows_chart(title, where(peers.data), text, lines, panels, "Dot: median of the pairs. Line: lowest to highest pair. Logarithmic."))
+    page.picture(
+        "loop",
+        title,
+        rows_chart(
+            title,
+            where(peers.data),
+            text,
+            lines,
+            panels,
+            "Dot: median of the pairs. Line: lowest to highest pair. Logarithmic.",
+        ),
+    )
 
 
 def times(page: Page, peers: Peers) -> None:
     page.add(
         "## How long do import, start and end take?",
-        "In fresh processes, files in the page cache; medians. The end is that of a run with the calls of the record's "
-        "`settings.times.calls`. Sorted by the sum of import, first start and end.",
+        "In fresh processes, files in the page cache; medians. The end is that of a run with "
+        f"{whole(number(peers.data, 'settings', 'times', 'calls'))} calls. Sorted by the sum of import, first start and end.",
     )
     rows = peers.rows("times")
     if not rows:
         page.add(MISSING)
         return
-    keys = {"import_s": "import", "first_start_s": "first start", "first_finish_s": "its end", "later_start_s": "later start", "later_finish_s": "its end"}
+    keys = {
+        "import_s": "import",
+        "first_start_s": "first start",
+        "first_finish_s": "its end",
+        "later_start_s": "later start",
+        "later_finish_s": "its end",
+    }
 
     def total(row: Row) -> float | None:
         parts = [number(row.value, key, "median") for key in ("import_s", "first_start_s", "first_finish_s")]
@@ -131,7 +174,7 @@ def visible(page: Page, peers: Peers) -> None:
     def never(row: Row) -> str:
         if not row.value.get("never_before_finish"):
             return ""
-        return f"not within {plain(number(row.value, 'watched_s'))} s"
+        return f"not within {number(row.value, 'watched_s') or 0:g} s"
 
     def after(row: Row) -> str:
         found, logged = number(row.value, "steps_after_finish"), number(row.value, "steps_logged")
@@ -141,7 +184,7 @@ def visible(page: Page, peers: Peers) -> None:
         Column("median", figure("delay_ms", "median"), millis, text=never),
         Column("max", figure("delay_ms", "max"), millis),
         Column("the first value", figure("first_delay_ms"), millis),
-        Column("one reading", figure("reading_ms", "median"), millis),
+        Column("one reading", figure("reading_ms", "median"), millis, False),
         Column("values seen", figure("steps_seen"), whole, False),
         Column("readable after the end", lambda row: None, plain, False, after),
     ]
@@ -176,4 +219,6 @@ def read(page: Page, peers: Peers) -> None:
         Column("runs ranked", figure("runs_ranked"), whole, False),
         Column("the best one is right", lambda row: None, plain, False, right),
     ]
-    page.add(compare(rows, columns), trace("peers", "`results`, measure `read`, `curve_s` and `rank_s`", peers.command()))
+    page.add(
+        compare(rows, columns), trace("peers", "`results`, measure `read`, `curve_s` and `rank_s`", peers.command())
+    )

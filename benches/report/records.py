@@ -39,6 +39,8 @@ class Row:
     value: dict[str, Any]
     error: str = ""
     notes: tuple[str, ...] = ()
+    # Whether it is the first variant: the one that goes through all measures.
+    first: bool = True
 
     @property
     def own(self) -> bool:
@@ -97,6 +99,19 @@ def figure(*keys: str, scale: float = 1) -> Callable[[Row], float | None]:
     return get
 
 
+CALLS_FOR = {"p99_ns": 100, "p99_9_ns": 1000}
+
+
+def tail(part: str, key: str) -> Callable[[Row], float | None]:
+    """A reader of a high percentile of a call: none where there were so few calls that it is their maximum."""
+
+    def get(row: Row) -> float | None:
+        enough = (number(row.value, part, "calls") or 0) >= CALLS_FOR[key]
+        return number(row.value, part, key) if enough else None
+
+    return get
+
+
 def row_name(peer: str, variant: str, variants: list[str]) -> str:
     if peer == FLOOR:
         return FLOORS.get(variant, f"floor: {variant}")
@@ -104,7 +119,7 @@ def row_name(peer: str, variant: str, variants: list[str]) -> str:
     # The first variant of ours is what the others are compared with, and goes without a word.
     if len(variants) < 2 or (peer == OWN and variant == variants[0]):
         return name
-    return f"{name}, {variant}"
+    return f"{name} {variant}"
 
 
 class Peers:
@@ -129,15 +144,16 @@ class Peers:
     def row(self, measure: str, peer: str, variant: str, results: list[dict[str, Any]]) -> Row:
         good = [result for result in results if isinstance(result.get("value"), dict) and result["value"]]
         errors = [str(result["error"]) for result in results if "error" in result]
-        name = row_name(peer, variant, self.variants(peer))
+        variants = self.variants(peer)
+        name, first = row_name(peer, variant, variants), variant == variants[0]
         if not good:
-            return Row(peer, variant, name, {}, errors[0] if errors else "no value in the record")
+            return Row(peer, variant, name, {}, errors[0] if errors else "no value in the record", first=first)
         value = good[0]["value"]
         if measure == "cost":
             value = self.with_medians(f"{peer}/{variant}", value, good)
         notes = [f"incomplete, {result['incomplete']}" for result in good if result.get("incomplete")]
         notes += [f"{len(errors)} of {len(results)} repetitions failed: {errors[0]}"] if errors else []
-        return Row(peer, variant, name, value, "", tuple(dict.fromkeys(notes)))
+        return Row(peer, variant, name, value, "", tuple(dict.fromkeys(notes)), first)
 
     def with_medians(self, key: str, value: dict[str, Any], good: list[dict[str, Any]]) -> dict[str, Any]:
         """Cost of a call: figures are medians of the repetitions, histograms are those of all of them together."""

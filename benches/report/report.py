@@ -54,14 +54,22 @@ def introduction(page: Page, records: dict[str, dict[str, Any]]) -> None:
         if not kind(data):
             continue
         machine = data.get("machine") or data.get("environment") or {}
-        versions = ", ".join(f"{name} {machine[name]}" for name in ("stepwell", "duckdb", "python", "version", "profile") if name in machine)
-        extra = [versions, f"wheel {data['wheel']}" if data.get("wheel") else "", f"seed {data['seed']}" if "seed" in data else ""]
+        versions = ", ".join(
+            f"{name} {machine[name]}"
+            for name in ("stepwell", "duckdb", "python", "version", "profile")
+            if name in machine
+        )
+        extra = [
+            versions,
+            f"wheel {data['wheel']}" if data.get("wheel") else "",
+            f"seed {data['seed']}" if "seed" in data else "",
+        ]
         extra += [f"load {machine['load']}" if "load" in machine else "", str(machine.get("note") or "")]
         extra += ["no network" if data.get("isolated") else "the network was on"] if "isolated" in data else []
         date = data.get("started") or machine.get("date") or "?"
         told = clean("; ".join(part for part in extra if part), 300)
-        lines.append([f"[{stem}]({RESULTS}/{stem}.json)", clean(str(date)), where(data), told])
-    page.add(table(["record", "date", "machine", "versions and circumstances"], lines, left=4))
+        lines.append([f"[{stem}]({RESULTS}/{stem}.json)", clean(str(date)), where(data, dated=False), told])
+    page.add(table(["record", "date", "machine", "versions and circumstances"], lines, words=3))
     form = next((data.get("form") for data in records.values() if kind(data) == "peers"), None)
     page.add(FORMS.get(str(form), ""))
 
@@ -76,7 +84,13 @@ def report(records: dict[str, dict[str, Any]]) -> Page:
         glance.section(page, peers)
         for section in (peers_speed.cost, peers_speed.loop, peers_keep.kill, peers_keep.sizes, peers_speed.times):
             section(page, peers)
-        for section in (peers_speed.visible, peers_speed.read, peers_keep.memory, peers_keep.behaviour, peers_keep.versions):
+        for section in (
+            peers_speed.visible,
+            peers_speed.read,
+            peers_keep.memory,
+            peers_keep.behaviour,
+            peers_keep.versions,
+        ):
             section(page, peers)
     for data in records.values():
         if kind(data) == "sql":
@@ -123,7 +137,9 @@ def outputs(root: pathlib.Path) -> dict[str, str | None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file is not as the records say")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 where a file is not as the records say"
+    )
     parser.add_argument("--root", type=pathlib.Path, default=HERE.parents[1], help="the clone (default: this one)")
     given = parser.parse_args()
     changed = 0
@@ -134,7 +150,9 @@ def main() -> int:
             continue
         changed += 1
         if given.check:
-            lines = difflib.unified_diff((old or "").splitlines(), (text or "").splitlines(), name, "as the records say", "", "", 1, "")
+            lines = difflib.unified_diff(
+                (old or "").splitlines(), (text or "").splitlines(), name, "as the records say", "", "", 1, ""
+            )
             print("\n".join(list(lines)[:40]))
         elif text is None:
             path.unlink()

@@ -1,5 +1,6 @@
 """The record of benches/sql/bench.py: the same questions over the same files, Stepwell and DuckDB."""
 
+import math
 from typing import Any
 
 from charts import Cell, Line, Panel, rows_chart
@@ -8,13 +9,16 @@ from page import Page, trace, where
 from records import dig, number
 from words import NONE, clean, divided, listed, millis, plain, ratio, table, whole
 
-NOUNS = {"nanogpt": "36 real runs", "many": "1,000 runs", "short": "10,000 short runs", "long": "one long run"}
 COMMAND = "make bench-sql"
 
 
 def faster(question: dict[str, Any], key: str = "median_ms") -> tuple[str, float | None]:
     """DuckDB's way that took less in the median, and the figure of `key` for it."""
-    ways = {name: found for name in dig(question, "median_ms") or {} if name != "stepwell" and (found := number(question, "median_ms", name)) is not None}
+    ways = {
+        name: found
+        for name in dig(question, "median_ms") or {}
+        if name != "stepwell" and (found := number(question, "median_ms", name)) is not None
+    }
     best = min(ways, key=lambda name: ways[name], default="")
     return best, number(question, key, best)
 
@@ -34,7 +38,13 @@ def millions(count: float | None) -> str:
 
 def name(size: dict[str, Any]) -> str:
     runs, records = number(size, "runs"), number(size, "records")
-    noun = "one run" if runs == 1 else f"{whole(runs)} real runs" if size.get("size") == "nanogpt" else f"{whole(runs)} runs"
+    noun = (
+        "one run"
+        if runs == 1
+        else f"{whole(runs)} real runs"
+        if size.get("size") == "nanogpt"
+        else f"{whole(runs)} runs"
+    )
     return f"{noun}, {millions(records)} records"
 
 
@@ -68,28 +78,67 @@ def section(page: Page, data: dict[str, Any]) -> None:
             way, theirs = faster(question)
             ahead = theirs is not None and (own(question) or 0) > theirs
             first = [millis(own(question, "first_ms")), millis(faster(question, "first_ms")[1])]
-            notes = ", ".join(part for part in (clean(question.get("note") or ""), "DuckDB over packs" if "packs" in way else "") if part)
+            notes = ", ".join(
+                part
+                for part in (clean(question.get("note") or ""), "DuckDB over packs" if "packs" in way else "")
+                if part
+            )
             text = millis(theirs) + (f" {LOWER}" if ahead else "")
-            lines.append([question["question"], f"**{millis(own(question))}**", text, ratio(times(question)), *first, whole(number(question, "rows")), notes])
-        page.add(f"### {name(size)}", f"{whole(number(size, 'files'))} files, {plain((number(size, 'bytes') or 0) / 1e6)} MB.")
-        heads = ["question", "**Stepwell**", "DuckDB", "DuckDB / Stepwell", "first, Stepwell", "first, DuckDB", "rows", "note"]
-        page.add(table(heads, lines))
-    page.add(f"DuckDB takes less time for: {slower(data)}.", trace("sql", "`sizes[].questions[].median_ms`; each sample in `ms`", COMMAND))
+            lines.append(
+                [
+                    question["question"],
+                    f"**{millis(own(question))}**",
+                    text,
+                    ratio(times(question)),
+                    *first,
+                    whole(number(question, "rows")),
+                    notes,
+                ]
+            )
+        page.add(
+            f"### {name(size)}",
+            f"{whole(number(size, 'files'))} files, {plain((number(size, 'bytes') or 0) / 1e6)} MB.",
+        )
+        heads = [
+            "question",
+            "**Stepwell**",
+            "DuckDB",
+            "DuckDB / Stepwell",
+            "first, Stepwell",
+            "first, DuckDB",
+            "rows",
+            "note",
+        ]
+        page.add(table(heads, lines, words=1))
+    page.add(
+        f"DuckDB takes less time for: {slower(data)}.",
+        trace("sql", "`sizes[].questions[].median_ms`; each sample in `ms`", COMMAND),
+    )
     title = "SQL: DuckDB's time over Stepwell's"
     page.picture("sql", title, picture(title, data))
 
 
 def rows_of(data: dict[str, Any]) -> list[str]:
     """The questions of all sizes, in their order."""
-    return list(dict.fromkeys(question["question"] for size in data["sizes"] for question in size.get("questions") or []))
+    return list(
+        dict.fromkeys(question["question"] for size in data["sizes"] for question in size.get("questions") or [])
+    )
 
 
 def picture(title: str, data: dict[str, Any]) -> str:
     asked, panels = rows_of(data), []
+    least = min(
+        (some for size in data["sizes"] for one in size.get("questions") or [] if (some := times(one)) is not None),
+        default=1.0,
+    )
+    low = 0.5 if least > 0.5 else 10.0 ** math.floor(math.log10(least))
     for size in data["sizes"]:
         found = {question["question"]: times(question) for question in size.get("questions") or []}
-        cells = [Cell(found.get(question), ratio(found[question]) if found.get(question) else "not asked") for question in asked]
-        panels.append(Panel(name(size), lambda value: f"{value:g}x", cells, low=0.5, base=1.0))
+        cells = [
+            Cell(found.get(question), ratio(found[question]) if found.get(question) else "not asked")
+            for question in asked
+        ]
+        panels.append(Panel(name(size), lambda value: f"{value:,g}x", cells, low=low, base=1.0))
     text = f"Bars to the right of 1x: DuckDB takes so many times as long; to the left: Stepwell takes longer. {where(data)}."
     foot = "Right of 1x, orange: Stepwell takes less time. Left of 1x, blue: DuckDB takes less. Logarithmic."
     return rows_chart(title, where(data), text, [Line(question) for question in asked], panels, foot)
@@ -106,8 +155,10 @@ def readme(data: dict[str, Any]) -> str:
                 cells.append(NONE)
                 continue
             ours, theirs = millis(own(question)), millis(faster(question)[1])
+            if ours.split()[1] == theirs.split()[1]:
+                ours = ours.split()[0]
             cells.append(f"{ours} / {theirs}, {ratio(times(question))}")
         lines.append(cells)
     heads = ["question", *(name(size) for size in data["sizes"])]
     end = f"{head(data)}. DuckDB takes less time for: {slower(data)}."
-    return f"{table(heads, lines, left=len(heads))}\n\n{end}"
+    return f"{table(heads, lines, words=len(heads) - 1)}\n\n{end}"

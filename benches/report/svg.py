@@ -73,9 +73,9 @@ class Scale:
     """
 
     def __init__(self, low: float, high: float, start: float, end: float, zero: str = "") -> None:
-        self.low, self.high, self.zero = low, max(high, low * 10), zero
-        gap = (26 if end > start else -26) if zero else 0
-        self.first, self.start, self.end = start + gap / 3, start + gap, end
+        self.low, self.high, self.zero, self.left = low, max(high, low * 10), zero, start
+        gap = max(26, 7 * len(zero) + 16) if zero else 0
+        self.first, self.start, self.end = start + gap * 0.35, start + gap, end
 
     def __call__(self, value: float) -> float:
         if value < self.low or value <= 0:
@@ -89,8 +89,10 @@ class Scale:
         decade = abs(self.end - self.start) / math.log10(self.high / self.low)
         every = max(1, math.ceil(room / decade))
         found = [10.0**power for power in range(first, last + 1, every)]
-        if decade > 3.4 * room:
-            found = [base * part for base in (10.0**power for power in range(first - 1, last + 1)) for part in (1, 2, 5)]
+        if room > 1 and decade > 3.4 * room:
+            found = [
+                base * part for base in (10.0**power for power in range(first - 1, last + 1)) for part in (1, 2, 5)
+            ]
         return [tick for tick in found if self.low * 0.999 <= tick <= self.high * 1.001]
 
 
@@ -115,10 +117,12 @@ def spaced(wanted: list[float], gap: float, low: float, high: float) -> list[flo
 
 
 def axis(drawing: Drawing, scale: Scale, top: float, bottom: float, form: Callable[[float], str]) -> None:
-    """Grid lines from top to bottom and their values above them."""
-    for tick in scale.ticks():
+    """Grid lines from top to bottom and their values above them, as many as there is room for."""
+    widest = max((len(form(tick)) for tick in scale.ticks(1)), default=1)
+    for tick in scale.ticks(7 * widest + 8):
         drawing.line(scale(tick), top, scale(tick), bottom, "grid")
-        drawing.text(scale(tick), top - 6, form(tick), "soft", "middle")
+        if not scale.zero or scale(tick) - scale.first > 3.5 * (len(form(tick)) + len(scale.zero)) + 6:
+            drawing.text(scale(tick), top - 6, form(tick), "soft", "middle")
     if scale.zero:
         drawing.line(scale.first, top, scale.first, bottom, "grid")
         drawing.text(scale.first, top - 6, scale.zero, "soft", "middle")

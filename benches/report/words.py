@@ -25,8 +25,8 @@ def whole(value: float | None) -> str:
 
 def nanos(value: float | None) -> str:
     """A time that is given in nanoseconds, in the unit that suits it."""
-    if value is None:
-        return NONE
+    if not value:
+        return NONE if value is None else "0"
     for unit, size in (("ns", 1), ("us", 1e3), ("ms", 1e6)):
         if abs(value) < 999.5 * size:
             return f"{plain(value / size)} {unit}"
@@ -51,20 +51,29 @@ def percent(value: float | None) -> str:
 def size(value: float | None) -> str:
     if value is None:
         return NONE
-    for unit, bytes_ in (("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)):
-        if abs(value) < 1000 * bytes_:
+    if abs(value) < 1000:
+        return f"{whole(value)} B"
+    for unit, bytes_ in (("kB", 1e3), ("MB", 1e6)):
+        if abs(value) < 999.5 * bytes_:
             return f"{plain(value / bytes_)} {unit}"
-    return f"{plain(value / (1 << 30))} GiB"
+    return f"{plain(value / 1e9)} GB"
+
+
+def tick(text: str) -> str:
+    """A label of an axis: 10 ms instead of 10.0 ms."""
+    return re.sub(r"(\d)\.0+(?!\d)", r"\1", text)
 
 
 def ratio(value: float | None) -> str:
     if value is None:
         return NONE
-    return f"{value:.1f}x" if 1 <= value < 10 else f"{plain(value, 2 if value < 1 else 3)}x"
+    digits = 2 if value < 9.95 else 3
+    return f"{plain(float(f'{value:.{digits - 1}e}'), digits)}x"
 
 
 def divided(one: float | None, other: float | None) -> float | None:
-    return one / other if one is not None and other else None
+    """A ratio; none where a figure is missing, or is not above zero, as a slowdown within the noise may be."""
+    return one / other if one is not None and other is not None and one > 0 and other > 0 else None
 
 
 def clean(text: str, limit: int = 140) -> str:
@@ -76,10 +85,10 @@ def clean(text: str, limit: int = 140) -> str:
     return html.escape(text, quote=False).replace("|", "\\|").replace("`", "'").replace("*", "\\*").replace("_", "\\_")
 
 
-def table(heads: Iterable[str], rows: Iterable[list[str]], left: int = 1) -> str:
-    """A Markdown table; all columns but the first `left` are set to the right."""
+def table(heads: Iterable[str], rows: Iterable[list[str]], left: int = 1, words: int = 0) -> str:
+    """A Markdown table; all columns but the first `left` and the last `words` are set to the right."""
     heads = list(heads)
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * left + "---:|" * (len(heads) - left)]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * left + "---:|" * (len(heads) - left - words) + "---|" * words]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
