@@ -9,7 +9,7 @@ from svg import HUES, Drawing, Scale, axis, bounds, spaced
 from words import tick
 
 WIDTH, ROW, TOP = 960, 24, 104
-GAP, LETTER = 18, 6.9
+GAP, LETTER = 6, 6.9
 
 
 @dataclasses.dataclass
@@ -84,7 +84,7 @@ def rows_chart(
     each = (WIDTH - left - 12) / len(panels)
     beside = 20 + LETTER * max((len(cell.text) for panel in panels for cell in panel.cells), default=0)
     for index, panel in enumerate(panels):
-        start, end = left + each * index + (GAP if index else 6), left + each * (index + 1) - beside
+        start, end = left + each * index + 6, left + each * (index + 1) - beside - GAP
         scale = Scale(*extent(panels if shared else [panel]), start, end, panel.zero)
         paint(drawing, panel, lines, scale)
     if foot:

@@ -1,4 +1,4 @@
-"""Records of the Rust programs of benches/src: each table as it was printed, and ratios to the limit of the same run."""
+"""Records of the Rust programs of benches/src: each table as it was printed, with ratios to the limit of its run."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def section(page: Page, records: dict[str, dict[str, Any]]) -> None:
 
 
 def one(data: dict[str, Any], title: str) -> str:
-    """A table of the record. Where it has a row `limit`, a last column has ratios to it, of the means or first figures."""
+    """A table of the record. Where it has a row `limit`, a last column has ratios to it: of means or first figures."""
     rows = [record for record in data["records"] if record.get("table", "") == title]
     heads = list(dict.fromkeys(key for row in rows for key in row if key not in ("name", "table")))
     # Keys of an object have no order of their own.

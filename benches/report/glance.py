@@ -1,4 +1,4 @@
-"""The first table of the report and the README's: where Stepwell stands in each question, and who has a lower figure."""
+"""The first table of the report and the README's: where Stepwell stands in each question, and who is lower."""
 
 import dataclasses
 from typing import Callable
@@ -76,7 +76,8 @@ def section(page: Page, peers: Peers) -> None:
         return
     page.add(
         "## At a glance",
-        "Stepwell, the lowest figure of all other tools (floors left out), their ratio, and every tool with a figure lower than "
+        "Stepwell, the lowest figure of all other tools (floors left out), their ratio, and every tool with a figure "
+        "lower than "
         "Stepwell's. Tools that read or logged less are in it with what they did: the sections below say how much.",
         table(["", "**Stepwell**", "lowest of the others", "ratio", "tools with a lower figure"], lines, words=1),
         trace("peers", "the keys under each table below", peers.command()),

@@ -31,7 +31,8 @@ class Page:
 def trace(record: str, key: str, command: str) -> str:
     """The line under a table: which record has its figures, where in it, and what made it."""
     bias = "benches/peers/README.md" if record == "peers" else "benches/METHOD.md"
-    return f"Raw record: [{record}.json]({RESULTS}/{record}.json), {key}. Made by `{command}`. [Known bias]({bias}#known-bias)."
+    found = f"Raw record: [{record}.json]({RESULTS}/{record}.json), {key}."
+    return f"{found} Made by `{command}`. [Known bias]({bias}#known-bias)."
 
 
 def where(data: dict[str, Any], dated: bool = True) -> str:

@@ -40,8 +40,10 @@ def both(key: str) -> Column:
 def kill(page: Page, peers: Peers) -> None:
     page.add(
         "## Of the calls that had returned, how many are lost by SIGKILL?",
-        "A writer is killed at random moments; what else the tool runs gets two seconds to save what it holds. A call counts as kept "
-        "when its step and value can be read by what the tool documents for a run that died. A store that cannot be read has lost all.",
+        "A writer is killed at random moments; what else the tool runs gets two seconds to save what it holds. A call "
+        "counts as kept "
+        "when its step and value can be read by what the tool documents for a run that died. A store that cannot be "
+        "read has lost all.",
     )
     rows = peers.rows("kill")
     if not rows:
@@ -88,8 +90,10 @@ def kill(page: Page, peers: Peers) -> None:
 def sizes(page: Page, peers: Peers) -> None:
     page.add(
         "## How many bytes does a record take?",
-        "Up to 36 recorded NanoGPT runs with their own steps; all files of the store after the process has ended. Slow peers are stopped "
-        "by a limit: the column *records* says how much was logged, and short logs are mostly the empty store, which the last columns show.",
+        "Up to 36 recorded NanoGPT runs with their own steps; all files of the store after the process has ended. Slow "
+        "peers are stopped "
+        "by a limit: the column *records* says how much was logged, and short logs are mostly the empty store, which "
+        "the last columns show.",
     )
     rows = peers.rows("size")
     if not rows:
@@ -120,7 +124,7 @@ def sizes(page: Page, peers: Peers) -> None:
         return Panel(head, lambda value: size(value) if low > 1 else f"{value:,.0f}", cells, low, bars=True)
 
     title = "Bytes on disk"
-    text = f"Left: bytes of all files for each record. Right: a store that holds one run of one record. {where(peers.data)}."
+    text = f"Left: bytes of all files for each record. Right: a store of one run of one record. {where(peers.data)}."
     panels = [panel("bytes a record", columns[0], 1.0), panel("a store of one record", columns[5], 10.0)]
     page.picture(
         "size",
@@ -140,7 +144,8 @@ def sizes(page: Page, peers: Peers) -> None:
 def memory(page: Page, peers: Peers) -> None:
     page.add(
         "## Does memory grow with the calls?",
-        "Proportional set size of the process and all below it, calls with one metric flat out. Growth is from the first count of calls to "
+        "Proportional set size of the process and all below it, calls with one metric flat out. Growth is from the "
+        "first count of calls to "
         "the last; what has not been written yet is in it.",
     )
     rows = peers.rows("memory")
@@ -171,8 +176,10 @@ CASES = {
 def behaviour(page: Page, peers: Peers) -> None:
     page.add(
         "## What happens with NaN, late steps, repeated steps, many keys, and a fork?",
-        "Told by reading back what was logged. *Kept*: all of it; *partly kept*, *dropped*, *changed*, *error*, *hangs*, *unreadable*: as "
-        "they say. With a repeated step, *kept* is both values. A fork logs in parent and child; in brackets what differed.",
+        "Told by reading back what was logged. *Kept*: all of it; *partly kept*, *dropped*, *changed*, *error*, "
+        "*hangs*, *unreadable*: as "
+        "they say. With a repeated step, *kept* is both values. A fork logs in parent and child; in brackets what "
+        "differed.",
     )
     rows = peers.rows("behaviour")
     if not rows:

@@ -12,9 +12,12 @@ MISSING = "The record has no such measure yet."
 def cost(page: Page, peers: Peers) -> None:
     page.add(
         "## What does one call cost the thread that makes it?",
-        "Calls one after the other, from Python, each timed; dicts and values are made beforehand. Percentiles hold the two readings "
-        "of the clock, which are the same for all and make ratios of cheap calls smaller than they are; the mean is taken over as "
-        "many calls again without them. Medians of the repetitions. *= max*: too few calls for this percentile. Sorted by p50. Ratios are those to Stepwell's `run.log(dict, step)`.",
+        "Calls one after the other, from Python, each timed; dicts and values are made beforehand. Percentiles hold "
+        "the two readings "
+        "of the clock, which are the same for all and make ratios of cheap calls smaller than they are; the mean is "
+        "taken over as "
+        "many calls again without them. Medians of the repetitions. *= max*: too few calls for this percentile. Sorted "
+        "by p50. Ratios are those to Stepwell's `run.log(dict, step)`.",
     )
     rows = peers.rows("cost")
     if not rows:
@@ -30,7 +33,7 @@ def cost(page: Page, peers: Peers) -> None:
         drawn = [(row, dig(row.value, part, "histogram") or []) for row in rows if not row.error]
         if any(histogram for _, histogram in drawn):
             title = f"Time of one log call with {words}, by percentile"
-            text = f"A line per tool from the median to the highest percentile that its number of calls allows. {where(peers.data)}."
+            text = f"A line per tool, from the median to the last percentile that its calls allow. {where(peers.data)}."
             page.picture(f"cost-{metrics}", title, percentiles_chart(title, where(peers.data), text, drawn, nanos))
     floors = number(rows[0].value, "timer_ns", "p50") or next(
         (number(row.value, "timer_ns", "p50") for row in rows if row.value), None
@@ -82,8 +85,10 @@ def steps_of(rows: list[Row]) -> list[str]:
 def loop(page: Page, peers: Peers) -> None:
     page.add(
         "## By how much does a training loop slow down?",
-        "A network on handwritten digits, trained in numpy; one call with three metrics a step. Windows with and without logging take "
-        "turns; the figure is the median of the ratios of pairs. CPU is what the process and all below it used beyond the loop's own "
+        "A network on handwritten digits, trained in numpy; one call with three metrics a step. Windows with and "
+        "without logging take "
+        "turns; the figure is the median of the ratios of pairs. CPU is what the process and all below it used beyond "
+        "the loop's own "
         "work, for 1,000 logged steps. Below 0.1 % is noise, and so is a figure below zero.",
     )
     rows = peers.rows("loop")
@@ -118,7 +123,7 @@ def loop(page: Page, peers: Peers) -> None:
         panels.append(Panel(f"{step} ms a step: slowdown", lambda value: f"{value:,g} %", cells, 0.1, "<0.1 %"))
     lines = [Line(row.name, kind_of(row)) for row in drawn]
     title = "Slowdown of a training loop"
-    text = f"Median of pairs of windows with and without logging; the line is from the lowest to the highest pair. {where(peers.data)}."
+    text = f"Median of pairs of windows with and without logging, and lowest to highest pair. {where(peers.data)}."
     page.picture(
         "loop",
         title,
@@ -137,7 +142,8 @@ def times(page: Page, peers: Peers) -> None:
     page.add(
         "## How long do import, start and end take?",
         "In fresh processes, files in the page cache; medians. The end is that of a run with "
-        f"{whole(number(peers.data, 'settings', 'times', 'calls'))} calls. Sorted by the sum of import, first start and end.",
+        f"{whole(number(peers.data, 'settings', 'times', 'calls'))} calls. Sorted by the sum of import, first start "
+        f"and end.",
     )
     rows = peers.rows("times")
     if not rows:
@@ -163,7 +169,8 @@ def times(page: Page, peers: Peers) -> None:
 def visible(page: Page, peers: Peers) -> None:
     page.add(
         "## How soon can another process see a value?",
-        "One call every 10 ms, while another process reads the curve again and again. How long one reading takes is in the figure, "
+        "One call every 10 ms, while another process reads the curve again and again. How long one reading takes is in "
+        "the figure, "
         "and given beside it.",
     )
     rows = peers.rows("visible")
@@ -194,8 +201,10 @@ def visible(page: Page, peers: Peers) -> None:
 def read(page: Page, peers: Peers) -> None:
     page.add(
         "## How long does it take to read one curve, and to rank runs?",
-        "In a process that has not logged: a curve of the points that could be logged in the time given, and runs ranked by their lowest "
-        "loss; medians, and the first time. Where fewer points or runs could be logged, less was read: see the columns beside.",
+        "In a process that has not logged: a curve of the points that could be logged in the time given, and runs "
+        "ranked by their lowest "
+        "loss; medians, and the first time. Where fewer points or runs could be logged, less was read: see the columns "
+        "beside.",
     )
     rows = peers.rows("read")
     if not rows:

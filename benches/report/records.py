@@ -172,4 +172,5 @@ class Peers:
     def command(self) -> str:
         form = self.data.get("form", "quick")
         option = "" if form == "quick" else f" --{form}"
-        return f"python benches/peers/run.py{option} --wheel target/wheels/stepwell-*.whl --json benches/results/peers.json"
+        files = "--wheel target/wheels/stepwell-*.whl --json benches/results/peers.json"
+        return f"python benches/peers/run.py{option} {files}"

@@ -35,18 +35,24 @@ FORMS = {
 def introduction(page: Page, records: dict[str, dict[str, Any]]) -> None:
     page.add(
         "# Benchmarks",
-        "<!-- Made by benches/report/report.py from the records under benches/results: change those, not this file. -->",
-        "What logging costs, what survives a crash, and how soon and fast it can be read: Stepwell beside other trackers, with the same "
+        "<!-- Made by benches/report/report.py from the records under benches/results: change those, not this file. "
+        "-->",
+        "What logging costs, what survives a crash, and how soon and fast it can be read: Stepwell beside other "
+        "trackers, with the same "
         "work for all, in one run of one machine. [How the peers are measured, and where that favours or hurts each of "
         "them](benches/peers/README.md#known-bias); [how the engine and SQL are measured](benches/METHOD.md).",
         "## How to read it",
-        "- Lower is better in all tables but for counts, and for ratios to Stepwell, where more than 1x is in Stepwell's favour. Rows are "
+        "- Lower is better in all tables but for counts, and for ratios to Stepwell, where more than 1x is in "
+        "Stepwell's favour. Rows are "
         "sorted by the first figure; Stepwell's is in bold and has no other privilege. "
         "▼ marks figures that are lower than those of Stepwell's `run.log(dict, step)`.\n"
-        "- *floor* rows are no trackers: an empty function, `list.append`, a JSON line with a flush, an insert into SQLite.\n"
-        "- A tool that could not be installed, failed or hung is a row with the reason. `-` means that the record has no such figure.\n"
+        "- *floor* rows are no trackers: an empty function, `list.append`, a JSON line with a flush, an insert into "
+        "SQLite.\n"
+        "- A tool that could not be installed, failed or hung is a row with the reason. `-` means that the record has "
+        "no such figure.\n"
         "- Pictures with tools or questions as rows have logarithmic axes.\n"
-        "- Each table names its raw record and the command that made it. Another machine gives other figures: run it on yours.",
+        "- Each table names its raw record and the command that made it. Another machine gives other figures: run it "
+        "on yours.",
         "## Where it was measured",
     )
     lines = []
@@ -70,8 +76,18 @@ def introduction(page: Page, records: dict[str, dict[str, Any]]) -> None:
         told = clean("; ".join(part for part in extra if part), 300)
         lines.append([f"[{stem}]({RESULTS}/{stem}.json)", clean(str(date)), where(data, dated=False), told])
     page.add(table(["record", "date", "machine", "versions and circumstances"], lines, words=3))
+    page.add(*(unfit(stem, data) for stem, data in records.items() if kind(data)))
     form = next((data.get("form") for data in records.values() if kind(data) == "peers"), None)
     page.add(FORMS.get(str(form), ""))
+
+
+def unfit(stem: str, data: dict[str, Any]) -> str:
+    """A warning where a record says itself that its build was no release; else nothing."""
+    profile = str((data.get("environment") or {}).get("profile", ""))
+    builds = [(peer, str(told.get("build") or "")) for peer, told in (data.get("peers") or {}).items()]
+    bad = [f"{peer} {build}" for peer, build in builds if build and "release" not in build]
+    bad += [profile] if "NOT A RELEASE" in profile or profile.startswith("dev") else []
+    return f"**{stem}: {clean('; '.join(bad))}. Its figures are not to be quoted.**" if bad else ""
 
 
 def report(records: dict[str, dict[str, Any]]) -> Page:
@@ -135,13 +151,13 @@ def outputs(root: pathlib.Path) -> dict[str, str | None]:
     return made
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 where a file is not as the records say"
     )
     parser.add_argument("--root", type=pathlib.Path, default=HERE.parents[1], help="the clone (default: this one)")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     changed = 0
     for name, text in outputs(given.root).items():
         path = given.root / name

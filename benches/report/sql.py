@@ -68,9 +68,12 @@ def head(data: dict[str, Any]) -> str:
 def section(page: Page, data: dict[str, Any]) -> None:
     page.add(
         "## The same questions in SQL: Stepwell and DuckDB",
-        "Both engines in one Python process over the same Parquet files, in turn; medians. The ratio is DuckDB's time over Stepwell's; "
-        f"{LOWER} marks the questions that DuckDB answers in less time. *The first time* is that of a process: Stepwell reads each file "
-        "whole then, to compare it with its hash. Where there are packs, DuckDB is asked over them, too, and its faster way counts.",
+        "Both engines in one Python process over the same Parquet files, in turn; medians. The ratio is DuckDB's time "
+        "over Stepwell's; "
+        f"{LOWER} marks the questions that DuckDB answers in less time. *The first time* is that of a process: "
+        f"Stepwell reads each file "
+        "whole then, to compare it with its hash. Where there are packs, DuckDB is asked over them, too, and its "
+        "faster way counts.",
     )
     for size in data["sizes"]:
         lines = []
@@ -135,12 +138,13 @@ def picture(title: str, data: dict[str, Any]) -> str:
     for size in data["sizes"]:
         found = {question["question"]: times(question) for question in size.get("questions") or []}
         cells = [
-            Cell(found.get(question), ratio(found[question]) if found.get(question) else "not asked")
-            for question in asked
+            Cell(found.get(question), ratio(found[question]) if found.get(question) else NONE) for question in asked
         ]
         panels.append(Panel(name(size), lambda value: f"{value:,g}x", cells, low=low, base=1.0))
-    text = f"Bars to the right of 1x: DuckDB takes so many times as long; to the left: Stepwell takes longer. {where(data)}."
-    foot = "Right of 1x, orange: Stepwell takes less time. Left of 1x, blue: DuckDB takes less. Logarithmic."
+    text = f"Bars right of 1x: DuckDB takes so many times as long; left: Stepwell takes longer. {where(data)}."
+    foot = (
+        "Right of 1x, orange: Stepwell takes less time. Left of 1x, blue: DuckDB takes less. -: not asked. Logarithmic."
+    )
     return rows_chart(title, where(data), text, [Line(question) for question in asked], panels, foot)
 
 
