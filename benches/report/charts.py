@@ -86,6 +86,9 @@ def rows_chart(
     for index, panel in enumerate(panels):
         start, end = left + each * index + 6, left + each * (index + 1) - beside - GAP
         scale = Scale(*extent(panels if shared else [panel]), start, end, panel.zero)
+        head = panel.head.split(", ", 1) if LETTER * 1.1 * len(panel.head) > each - GAP else [panel.head]
+        for number, words in enumerate(reversed(head)):
+            drawing.text(start, TOP - 28 - 16 * number, words, "head")
         paint(drawing, panel, lines, scale)
     if foot:
         drawing.text(16, height - 12, foot, "soft")
@@ -94,7 +97,6 @@ def rows_chart(
 
 def paint(drawing: Drawing, panel: Panel, lines: list[Line], scale: Scale) -> None:
     bottom = TOP + ROW * len(lines)
-    drawing.text(scale.left, TOP - 28, panel.head, "head")
     axis(drawing, scale, TOP, bottom, lambda value: tick(panel.form(value)))
     if panel.base:
         drawing.line(scale(panel.base), TOP, scale(panel.base), bottom, "base")

@@ -73,7 +73,7 @@ class Scale:
     """
 
     def __init__(self, low: float, high: float, start: float, end: float, zero: str = "") -> None:
-        self.low, self.high, self.zero, self.left = low, max(high, low * 10), zero, start
+        self.low, self.high, self.zero = low, max(high, low * 10), zero
         gap = max(26, 7 * len(zero) + 16) if zero else 0
         self.first, self.start, self.end = start + gap * 0.35, start + gap, end
 

@@ -45,7 +45,8 @@ def percent(value: float | None) -> str:
     """Down to a tenth: less is noise."""
     if value is None:
         return NONE
-    return f"{value:,.1f} %" if abs(value) < 99.95 else f"{value:,.0f} %"
+    # Adding 0 makes -0.0 a plain 0.
+    return f"{round(value, 1) + 0:,.1f} %" if abs(value) < 99.95 else f"{value:,.0f} %"
 
 
 def size(value: float | None) -> str:

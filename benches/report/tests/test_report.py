@@ -316,3 +316,7 @@ def test_numbers_have_three_digits_that_matter(value, expected):
 
 def test_times_have_the_unit_that_suits_them():
     assert [words.nanos(value) for value in (78, 999.7, 1.2e6, 3.4e9)] == ["78.0 ns", "1.00 us", "1.20 ms", "3.40 s"]
+
+
+def test_a_slowdown_within_the_noise_has_no_sign():
+    assert [words.percent(value) for value in (-0.02, -0.06, 3.14, 250.4)] == ["0.0 %", "-0.1 %", "3.1 %", "250 %"]
