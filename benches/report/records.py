@@ -89,14 +89,9 @@ def number(value: Any, *keys: str) -> float | None:
     return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
 
-def figure(*keys: str, scale: float = 1) -> Callable[[Row], float | None]:
-    """A reader of one figure of a row, times `scale`."""
-
-    def get(row: Row) -> float | None:
-        found = number(row.value, *keys)
-        return None if found is None else found * scale
-
-    return get
+def figure(*keys: str) -> Callable[[Row], float | None]:
+    """A reader of one figure of a row."""
+    return lambda row: number(row.value, *keys)
 
 
 CALLS_FOR = {"p99_ns": 100, "p99_9_ns": 1000}
