@@ -8,7 +8,7 @@ from records import Row
 from svg import HUES, Drawing, Scale, axis, bounds, spaced
 from words import tick
 
-WIDTH, ROW, TOP = 960, 24, 104
+WIDTH, ROW, TOP = 960, 24, 114
 GAP, LETTER = 6, 6.9
 
 

@@ -88,7 +88,7 @@ class Scale:
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
         decade = abs(self.end - self.start) / math.log10(self.high / self.low)
         every = max(1, math.ceil(room / decade))
-        found = [10.0**power for power in range(first, last + 1, every)]
+        found = [10.0**power for power in range(first, last + 1) if power % every == 0]
         if room > 1 and decade > 3.4 * room:
             found = [
                 base * part for base in (10.0**power for power in range(first - 1, last + 1)) for part in (1, 2, 5)
