@@ -83,10 +83,11 @@ def rows_chart(
         drawing.text(left - 10, y + 16, line.name, style, "end")
     each = (WIDTH - left - 12) / len(panels)
     beside = 20 + LETTER * max((len(cell.text) for panel in panels for cell in panel.cells), default=0)
+    long = max(len(panel.head) for panel in panels) * LETTER * 1.1 > each - GAP
     for index, panel in enumerate(panels):
         start, end = left + each * index + 6, left + each * (index + 1) - beside - GAP
         scale = Scale(*extent(panels if shared else [panel]), start, end, panel.zero)
-        head = panel.head.split(", ", 1) if LETTER * 1.1 * len(panel.head) > each - GAP else [panel.head]
+        head = panel.head.split(", ", 1) if long else [panel.head]
         for number, words in enumerate(reversed(head)):
             drawing.text(start, TOP - 28 - 16 * number, words, "head")
         paint(drawing, panel, lines, scale)
