@@ -22,7 +22,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: ## Train on real digits, kill a run, recover it, import 36 real runs, ask 
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/stepwell demo
 
-test: check rust-test model-test python-test recipes-test mlmd-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
+test: check rust-test model-test python-test recipes-test mlmd-test peers-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
 	@echo "all tests passed"
 
 check: ## Formatting, clippy, rustdoc, file lengths
@@ -87,6 +87,10 @@ recipes-test: $(VENV)/.tools ## The recipes of docs/RECIPES.md: the questions of
 	rm -rf $(TARGET)/recipes && mkdir -p $(TARGET)/recipes
 	STEPWELL_SLT_KEEP=$(TARGET)/recipes $(CARGO) test --locked --workspace --test slt stores_are_kept -- --ignored
 	STEPWELL_SLT_KEEP=$(TARGET)/recipes $(VENV)/bin/python -W error -m pytest -q -p no:cacheprovider tests/recipes
+
+peers-test: python ## The suite that measures other trackers, in a tiny form with the floors and Stepwell
+	STEPWELL_WHEEL=$$(echo $(TARGET)/wheels-dev/*.whl) PEERS_VENVS=$(CURDIR)/.venv/peers \
+		$(VENV)/bin/python -m pytest -q -p no:cacheprovider benches/peers/tests
 
 $(VENV_MLMD)/.tools: tests/mlmd/requirements.txt | $(VENV)/.tools
 	$(PYTHON) -m venv $(VENV_MLMD)
@@ -144,6 +148,12 @@ bench: ## Measure: percentiles of the log call, sustained rate, start and finish
 
 bench-python: python ## Measure: what a call costs in Python, beside the floors of the interpreter
 	$(VENV)/bin/python python/bench_call.py
+
+PEERS ?=
+
+bench-peers: wheel ## Measure: what logging costs and what survives SIGKILL, beside eleven other trackers (PEERS=a,b: these; FULL=1: all of it)
+	$(PYTHON) benches/peers/run.py --wheel $(TARGET)/wheels/*.whl --venvs $(CURDIR)/.venv/peers --json benches/results/peers.json \
+		$(if $(FULL),--full,--quick) $(if $(PEERS),--peers $(PEERS))
 
 # A virtual environment of its own: the optimised wheel is not the one of the tests.
 VENV_BENCH := $(CURDIR)/.venv/bench

@@ -57,6 +57,8 @@ pub enum Command {
     Reindex,
     /// Merge the many small segments of ended runs into few, and remove those merged before
     Compact(CompactArgs),
+    /// Measure what share of a training step logging would take on this machine
+    Bench(BenchArgs),
     /// Import runs from other files
     #[command(subcommand)]
     Import(ImportCommand),
@@ -375,6 +377,23 @@ pub struct CompactArgs {
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub segments: u32,
     /// How to print what was merged.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `stepwell bench`.
+#[derive(Args)]
+#[command(after_help = "\
+A row of metrics is logged at each step of four pretended trainings, whose steps take 0.2, 1, 10 and 100 ms of computing, with syncing and
+sealing on as they are by default. The store that is written lies beside the one that --store names, and is removed at the end.")]
+pub struct BenchArgs {
+    /// How long to measure, in all
+    #[arg(long, default_value_t = 20, value_name = "SECS", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub seconds: u16,
+    /// Metrics logged at each step, by one call
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub metrics: u16,
+    /// How to print what was measured.
     #[command(flatten)]
     pub output: OutputArgs,
 }

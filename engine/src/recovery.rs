@@ -442,10 +442,10 @@ impl Recovery<'_> {
     /// Appends the gaps that are not in the event log yet. A gap goes before the event that moves the watermark over it: a
     /// recovery that is cut short would otherwise begin above it the next time, and never tell.
     fn tell_gaps(&mut self) -> Result<()> {
-        for gap in self.gaps[self.told..].to_vec() {
+        while let Some(gap) = self.gaps.get(self.told).cloned() {
             self.append(Event::Gap(gap), Durability::Process)?;
+            self.told += 1;
         }
-        self.told = self.gaps.len();
         Ok(())
     }
 

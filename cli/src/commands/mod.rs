@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod bench;
 mod commit;
 mod compact;
 mod doctor;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli, out: &mut Out) -> Result<()> {
         Command::Doctor(args) => doctor::run(&store, args, out),
         Command::Compact(args) => compact::run(&open(&store, Access::Write)?, args, out),
         Command::Reindex => reindex::run(&open(&store, Access::Write)?),
+        Command::Bench(args) => bench::run(&store, args, out),
         Command::Import(ImportCommand::Csv(args)) => csv_import::run(&store, args, out),
         Command::DemoWorker(args) => demo::worker::run(&store, args),
     }
