@@ -22,7 +22,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: ## Train on real digits, kill a run, recover it, import 36 real runs, ask 
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/stepwell demo
 
-test: check rust-test model-test python-test recipes-test mlmd-test peers-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
+test: check rust-test model-test python-test recipes-test mlmd-test peers-test report-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
 	@echo "all tests passed"
 
 check: ## Formatting, clippy, rustdoc, file lengths
@@ -91,6 +91,13 @@ recipes-test: $(VENV)/.tools ## The recipes of docs/RECIPES.md: the questions of
 peers-test: python ## The suite that measures other trackers, in a tiny form with the floors and Stepwell
 	STEPWELL_WHEEL=$$(echo $(TARGET)/wheels-dev/*.whl) PEERS_VENVS=$(CURDIR)/.venv/peers \
 		$(VENV)/bin/python -m pytest -q -p no:cacheprovider benches/peers/tests
+
+report-test: $(VENV)/.tools ## BENCHMARKS.md and the README's tables are what the raw records say
+	$(PYTHON) benches/report/report.py --check
+	$(VENV)/bin/python -m pytest -q -p no:cacheprovider benches/report/tests
+
+report: ## Write BENCHMARKS.md, its pictures and the README's tables from benches/results
+	$(PYTHON) benches/report/report.py
 
 $(VENV_MLMD)/.tools: tests/mlmd/requirements.txt | $(VENV)/.tools
 	$(PYTHON) -m venv $(VENV_MLMD)
@@ -154,6 +161,7 @@ PEERS ?=
 bench-peers: wheel ## Measure: what logging costs and what survives SIGKILL, beside eleven other trackers (PEERS=a,b: these; FULL=1: all of it)
 	$(PYTHON) benches/peers/run.py --wheel $(TARGET)/wheels/*.whl --venvs $(CURDIR)/.venv/peers --json benches/results/peers.json \
 		$(if $(FULL),--full,--quick) $(if $(PEERS),--peers $(PEERS))
+	$(PYTHON) benches/report/report.py
 
 # A virtual environment of its own: the optimised wheel is not the one of the tests.
 VENV_BENCH := $(CURDIR)/.venv/bench
@@ -173,6 +181,7 @@ bench-sql: $(VENV_BENCH)/.wheel ## Measure: the same questions asked with Stepwe
 	$(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
 		--store-folder $(TARGET)/bench-sql --json benches/results/sql.json
 	$(VENV_BENCH)/bin/python benches/sql/beside.py
+	$(PYTHON) benches/report/report.py
 
 release: ## The fully optimised command line
 	$(CARGO) build --locked --release -p stepwell-cli
