@@ -100,7 +100,9 @@ fn measure(criterion: &mut Criterion, measured: &Measured, values: &[f64], folde
     group.finish();
     let failed = loggers.drain(..).map(|(_, failed)| failed).sum();
     let syncs = run.stats().syncs;
-    println!("  syncs of journals beside the calls and in commits: {syncs}");
+    if committed > 0 {
+        println!("  syncs of journals beside the calls and in commits: {syncs}");
+    }
     check_count("calls that failed", failed, 0)?;
     check_count("records logged", run.finish()?.rows, committed)
 }

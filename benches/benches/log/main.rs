@@ -8,13 +8,16 @@
 mod engine;
 mod floors;
 mod full;
+mod record;
 
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::sync::Barrier;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use criterion::Criterion;
-use stepwell_benches::environment::{facts, fresh_folder};
+use stepwell_benches::environment::{bench_folder, fresh_folder};
+use stepwell_benches::report::Report;
 use stepwell_benches::workload::Losses;
 use stepwell_benches::{Result, cpu};
 
@@ -30,10 +33,13 @@ type Record = [u64; 4];
 
 fn main() -> Result<()> {
     let folder = fresh_folder()?;
-    for (name, value) in facts(folder.path()) {
-        println!("  {name:<12} {value}");
-    }
+    let mut report = Report::begin("log", folder.path());
+    let home = std::env::var_os("CRITERION_HOME").map(PathBuf::from);
+    let home = home.unwrap_or(bench_folder()?.join("stepwell-criterion"));
+    std::fs::create_dir_all(&home)?;
+    let begin = SystemTime::now();
     let mut criterion = Criterion::default()
+        .output_directory(&home)
         .sample_size(20)
         .warm_up_time(Duration::from_secs(1))
         // Emptying the ring counts as well, and takes about twenty times as long as the calls.
@@ -45,7 +51,9 @@ fn main() -> Result<()> {
     engine::calls(&mut criterion, &values, folder.path())?;
     full::full_ring(&mut criterion, folder.path())?;
     criterion.final_summary();
-    Ok(())
+    report.add(&record::table(&home, begin)?);
+    // The arguments are criterion's.
+    report.write_json(std::env::var_os("STEPWELL_BENCH_JSON").as_ref().map(Path::new))
 }
 
 /// Adds up the processor time of `calls` calls, made in batches of at most `batch`: `timed` makes that many from a first

@@ -31,6 +31,11 @@ const MIX: i64 = 100_003;
 const NEVER: Duration = Duration::from_secs(3600);
 /// New records of a commit.
 const COMMITS: [i64; 5] = [1, 1_000, 10_000, 100_000, 1_000_000];
+/// The clock that files get their times from.
+#[cfg(target_os = "linux")]
+const FILE_CLOCK: ClockId = ClockId::RealtimeCoarse;
+#[cfg(not(target_os = "linux"))]
+const FILE_CLOCK: ClockId = ClockId::Realtime;
 /// Most bytes handed to the system at once.
 const WRITE_BYTES: usize = 1 << 16;
 
@@ -147,7 +152,7 @@ fn commit_block(store: &Store, step: impl Fn(i64) -> i64) -> Result<(SegmentInfo
 
 /// The time that the kernel gives to files: milliseconds since the Unix epoch, as of its last tick.
 fn coarse_now() -> f64 {
-    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let now = clock_gettime(FILE_CLOCK);
     now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
 }
 
