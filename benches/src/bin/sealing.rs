@@ -212,7 +212,7 @@ fn stages(rounds: &[Round]) -> Table {
             row("write (alone: the same bytes to a fresh file)", &|round| round.write),
             row("sync, rename", &|round| round.commit.named),
             row("sync alone, of the fresh file", &|round| round.sync),
-            row("folder, events, index", &|round| round.commit.after),
+            row("folder, events, slots handed back, index", &|round| round.commit.after),
             row("sort: decoding, steps mixed up, less in order", &|round| {
                 round.commit_mixed.before - round.commit.before
             }),
