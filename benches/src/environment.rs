@@ -17,9 +17,17 @@ const FOLDER_VARIABLE: &str = "STEPWELL_BENCH_DIR";
 /// # Errors
 /// When the folder cannot be made.
 pub fn fresh_folder() -> Result<TempDir> {
-    let parent = std::env::var_os(FOLDER_VARIABLE).map_or_else(target_folder, PathBuf::from);
-    std::fs::create_dir_all(&parent)?;
-    Ok(tempfile::Builder::new().prefix("stepwell-bench-").tempdir_in(parent)?)
+    Ok(tempfile::Builder::new().prefix("stepwell-bench-").tempdir_in(bench_folder()?)?)
+}
+
+/// The folder in which benchmarks make theirs; what takes long to make may be kept in it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn bench_folder() -> Result<PathBuf> {
+    let folder = std::env::var_os(FOLDER_VARIABLE).map_or_else(target_folder, PathBuf::from);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// `tmp` in the target folder that holds the running program.
@@ -37,6 +45,11 @@ pub fn profile() -> String {
         (name, true) => format!("{name}, opt-level {level}, debug assertions: NOT A RELEASE BUILD"),
         (name, false) => format!("{name}, opt-level {level}: NOT A RELEASE BUILD"),
     }
+}
+
+/// Whether this is an optimised build without debug assertions, the only one whose numbers mean something.
+pub fn is_release() -> bool {
+    env!("STEPWELL_BENCH_OPT_LEVEL") == "3" && !cfg!(debug_assertions)
 }
 
 /// Facts about a measurement that results are worth nothing without, as pairs of name and value. `folder` is where the

@@ -2,7 +2,9 @@
 //!
 //! `METHOD.md` says what is measured, how, and with which known bias.
 
+pub mod callgrind;
 pub mod cpu;
+pub mod dead;
 pub mod environment;
 pub mod limit;
 pub mod report;

@@ -11,6 +11,8 @@ pub struct Report {
     benchmark: &'static str,
     facts: Vec<(&'static str, String)>,
     records: Vec<Value>,
+    /// What the raw records carry beside tables, by name.
+    more: Map<String, Value>,
 }
 
 /// One table of results.
@@ -31,7 +33,7 @@ impl Report {
         for (name, value) in &facts {
             println!("  {name:<12} {value}");
         }
-        Self { benchmark, facts, records: Vec::new() }
+        Self { benchmark, facts, records: Vec::new(), more: Map::new() }
     }
 
     /// Prints a table and keeps its rows as records.
@@ -56,6 +58,11 @@ impl Report {
         }
     }
 
+    /// Keeps something for the raw records that is in no table.
+    pub fn keep(&mut self, name: &str, value: Value) {
+        self.more.insert(name.to_owned(), value);
+    }
+
     /// Writes the raw records as JSON to `path`, if one is given.
     ///
     /// # Errors
@@ -64,10 +71,33 @@ impl Report {
         let Some(path) = path else { return Ok(()) };
         let environment: Map<_, _> =
             self.facts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-        let document = json!({ "benchmark": self.benchmark, "environment": environment, "records": self.records });
-        std::fs::write(path, format!("{document:#}\n"))?;
+        let mut document = Map::new();
+        document.insert("benchmark".to_owned(), json!(self.benchmark));
+        document.insert("environment".to_owned(), Value::Object(environment));
+        document.insert("records".to_owned(), json!(self.records));
+        document.extend(self.more.clone());
+        std::fs::write(path, lines(&document))?;
         Ok(())
     }
+}
+
+/// JSON with a line for each member, and for each element of a member that is a list.
+fn lines(document: &Map<String, Value>) -> String {
+    let members = document.iter().map(|(name, value)| match value {
+        Value::Array(elements) => {
+            let elements: Vec<_> = elements.iter().map(|element| format!("    {element}")).collect();
+            format!("  {}: [\n{}\n  ]", json!(name), elements.join(",\n"))
+        }
+        other => format!("  {}: {other}", json!(name)),
+    });
+    format!("{{\n{}\n}}\n", members.collect::<Vec<_>>().join(",\n"))
+}
+
+/// The number in the middle; NaN where there is none.
+pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = numbers.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A number with about three digits that matter; large ones in groups of three.

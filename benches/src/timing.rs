@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde_json::{Value, json};
 
 use crate::Result;
 
@@ -53,6 +54,22 @@ impl Stopwatch {
     /// Length of a tick in nanoseconds.
     pub fn nanos_per_tick(&self) -> f64 {
         self.nanos_per_tick
+    }
+
+    /// A histogram for the raw records: for each duration that was seen, in nanoseconds a record of `per_call` and with two digits, how many
+    /// calls took it.
+    ///
+    /// # Errors
+    /// When a histogram cannot be made.
+    pub fn buckets(&self, name: &str, ticks: &Ticks, per_call: usize) -> Result<Value> {
+        let mut coarse = Histogram::<u64>::new_with_max(TICKS_MAX, 2)?;
+        coarse.add(ticks)?;
+        let scale = self.nanos_per_tick / per_call as f64;
+        // Tenths of a nanosecond are more than the counter resolves.
+        let nanos = |ticks: u64| (ticks as f64 * scale * 10.0).round() / 10.0;
+        let buckets = coarse.iter_recorded();
+        let buckets = buckets.map(|bucket| json!([nanos(bucket.value_iterated_to()), bucket.count_at_value()]));
+        Ok(json!({ "name": name, "unit": "ns", "buckets": buckets.collect::<Vec<_>>() }))
     }
 
     /// The `count` values for a call.

@@ -10,7 +10,7 @@ use stepwell_benches::limit::PrivateRing;
 use stepwell_benches::report::{Report, Table};
 use stepwell_benches::timing::{Plan, Stopwatch, Ticks, Timed, VALUES};
 use stepwell_benches::workload::{Losses, metric_names};
-use stepwell_benches::{Result, check_count};
+use stepwell_benches::{Result, check_count, cpu::Pinned};
 use stepwell_engine::{Logger, Row, Run, RunOptions, Store};
 
 /// Values in the row that is measured beside single values.
@@ -67,11 +67,15 @@ fn main() -> Result<()> {
     let mut threads = vec![1];
     threads.extend((arguments.threads > 1).then_some(arguments.threads));
     for threads in threads {
-        for (values, spread) in [(1, Spread::Bursts), (1, Spread::Even), (ROW_VALUES, Spread::Bursts)] {
-            rows.extend(engine(folder.path(), &stopwatch, plan, Logged { values, spread, threads })?);
+        for pinned in [false, true] {
+            for (values, spread) in [(1, Spread::Bursts), (1, Spread::Even), (ROW_VALUES, Spread::Bursts)] {
+                rows.extend(engine(folder.path(), &stopwatch, plan, Logged { values, spread, threads, pinned })?);
+            }
         }
     }
     tell(&mut report, &stopwatch, &rows);
+    let histograms = rows.iter().map(|row| stopwatch.buckets(&row.name, &row.ticks, row.per_call));
+    report.keep("histograms", histograms.collect::<Result<Vec<_>>>()?.into());
     report.write_json(arguments.json.as_deref())
 }
 
@@ -99,6 +103,8 @@ struct Logged {
     values: usize,
     spread: Spread,
     threads: usize,
+    /// Each thread that logs keeps to a core. The engine's own does not.
+    pinned: bool,
 }
 
 impl Logged {
@@ -109,7 +115,8 @@ impl Logged {
             Spread::Even => "paced",
         };
         let threads = if self.threads == 1 { String::new() } else { format!(", {} threads", self.threads) };
-        format!("{call}, {spread}{what}{threads}")
+        let pinned = if self.pinned { ", pinned" } else { "" };
+        format!("{call}, {spread}{what}{threads}{pinned}")
     }
 }
 
@@ -123,11 +130,16 @@ fn engine(folder: &Path, stopwatch: &Stopwatch, plan: Plan, logged: Logged) -> R
     let barrier = Barrier::new(logged.threads);
     let parts = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..logged.threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    let logger = warm_logger(&run, &row);
+            .map(|thread| {
+                let (run, row, barrier) = (&run, &row, &barrier);
+                scope.spawn(move || {
+                    let logger = warm_logger(run, row);
+                    // Not before the engine's own thread is there, which would be pinned with it.
+                    let pinned = if logged.pinned { Some(Pinned::new(thread)) } else { None };
                     barrier.wait();
-                    calls(stopwatch, plan, logged, logger?, &row)
+                    let done = calls(stopwatch, plan, logged, logger?, row);
+                    drop(pinned.transpose()?);
+                    done
                 })
             })
             .collect();
