@@ -243,8 +243,13 @@ impl Store {
             return None;
         }
         // The catalog is not held up for it. One that is busy is looked at by the next run.
-        let catalog = self.inner.catalog.try_lock().ok()?.snapshot(layout).ok()?;
-        packs::pack_at_finish(layout, &catalog)
+        let catalog = self.inner.catalog.try_lock().ok()?;
+        if !packs::looks_at(catalog.count_runs().ok()?) {
+            return None;
+        }
+        let snapshot = catalog.snapshot(layout).ok()?;
+        drop(catalog);
+        packs::pack_at_finish(layout, &snapshot)
     }
 
     /// The catalog; in a forked child one of its own, because a thread of the parent may have been at work in this one.

@@ -250,13 +250,15 @@ impl Campaign {
         self.note(case.moment, killed);
         self.tally.cases += 1;
         if let Some((deed, moment)) = then {
+            let useless = store.join(format!("packs/1-1-{}.parquet", "0".repeat(64)));
             if matches!(moment, Moment::At(point, _) if point.starts_with(PACKING)) {
                 // One that is damaged, and so of no use to anybody: there is something to remove.
-                let packs = store.join("packs");
-                std::fs::create_dir_all(&packs).expect("a folder");
-                std::fs::write(packs.join(format!("1-1-{}.parquet", "0".repeat(64))), b"no pack").expect("a file");
+                std::fs::create_dir_all(useless.parent().expect("a folder")).expect("a folder");
+                std::fs::write(&useless, b"no pack").expect("a file");
             }
             let killed = end(vec![start(&[deed, text(&store)], moment)], moment);
+            // What a kill left of it is ours, and no damage.
+            let _ = std::fs::remove_file(&useless);
             self.note(moment, killed);
             self.recoveries_killed += 1;
         }

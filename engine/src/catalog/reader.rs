@@ -102,6 +102,14 @@ impl Catalog {
         let (place, committed) = (self.place.clone(), Arc::clone(&self.committed));
         Ok(CatalogSnapshot { connection, idle, place, layout: layout.clone(), version, committed })
     }
+
+    /// How many runs it has.
+    pub(crate) fn count_runs(&self) -> Result<u64> {
+        let count = |connection: &Connection| {
+            connection.prepare_cached("SELECT count(*) FROM stepwell_scan")?.query_row([], |row| unsigned(row, 0))
+        };
+        self.with(count).map_err(failed("read", self.place.path()))
+    }
 }
 
 /// Hands the connection on: to open a file and read its schema takes longer than most questions.

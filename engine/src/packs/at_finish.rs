@@ -10,8 +10,16 @@ use crate::layout::Layout;
 
 /// Small segments from which on the end of a run packs them: that takes a fraction of a second, and few runs come to it.
 const SEGMENTS_MIN: usize = 256;
+/// The end of a run looks for them when there are so many runs, or twice, three times as many: counting segments takes longer than most
+/// runs take to end.
+const LOOK_EVERY: u64 = 32;
 /// Most rows that the end of a run packs at once.
 const ROWS_MAX: u64 = 1 << 20;
+
+/// Whether the end of a run is to look for segments to pack, when there are `runs` runs.
+pub(crate) fn looks_at(runs: u64) -> bool {
+    runs.is_multiple_of(LOOK_EVERY)
+}
 
 /// Packs small segments of ended runs, where `catalog` knows of many that are in no pack. Packs become larger ones by
 /// [`Store::compact`](crate::Store::compact) alone. What fails is said; no row is touched.

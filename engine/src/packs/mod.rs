@@ -19,7 +19,7 @@ mod contents;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use at_finish::pack_at_finish;
+pub(crate) use at_finish::{looks_at, pack_at_finish};
 pub(crate) use build::{Candidates, build};
 pub use contents::PackContents;
 
