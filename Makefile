@@ -22,7 +22,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -147,11 +147,21 @@ fuzz: ## libFuzzer on journals, event logs, segments and SQL, FUZZ_SECS=n each
 simulate: ## 30,000 simulated histories (HISTORIES=n of each kind)
 	STEPWELL_HISTORIES=$(HISTORIES) $(CARGO) test --locked --workspace --lib simulation -- --nocapture --test-threads=1
 
-bench: ## Measure: percentiles of the log call, sustained rate, start and finish (release profile)
+bench: ## Measure: percentiles of the log call, sealing, recovery, catalog, sustained rate (release profile)
 	$(CARGO) build --locked --release -p stepwell-benches
-	$(TARGET)/release/latency
+	$(TARGET)/release/latency --json benches/results/latency.json
 	$(TARGET)/release/beside
-	$(TARGET)/release/throughput
+	$(TARGET)/release/throughput --json benches/results/throughput.json
+	$(TARGET)/release/sealing
+	$(TARGET)/release/recovery
+	$(TARGET)/release/catalog
+	$(PYTHON) benches/report/report.py
+
+bench-log: ## Measure: the mean of a log call beside the least it could cost, queues and a file appender (criterion)
+	STEPWELL_BENCH_JSON=$(CURDIR)/benches/results/log.json $(CARGO) bench --locked -p stepwell-benches --bench log -- --noplot
+
+bench-instructions: ## Count: instructions of a log call, against the stored bound; needs valgrind
+	$(CARGO) run --locked --release -p stepwell-benches --bin instructions -- --check benches/results/instructions.json
 
 bench-python: python ## Measure: what a call costs in Python, beside the floors of the interpreter
 	$(VENV)/bin/python python/bench_call.py
