@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use arrow::array::AsArray;
@@ -9,6 +10,20 @@ use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondTy
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use stepwell_engine::{Access, EngineConfig, Snapshot, Store};
+
+/// Held by whoever starts a process. Until it is another program, it holds the locks of all writers of this one, which pass for alive
+/// for so long: tests of dead writers wait.
+static STARTS: RwLock<()> = RwLock::new(());
+
+/// Nobody starts a process for as long as this lives.
+pub fn calm() -> RwLockReadGuard<'static, ()> {
+    STARTS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For whoever starts one.
+pub fn starting() -> RwLockWriteGuard<'static, ()> {
+    STARTS.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A row as the tests compare it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

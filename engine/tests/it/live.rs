@@ -3,7 +3,7 @@ use std::thread;
 
 use stepwell_engine::{Access, RunOptions, RunState, Store};
 
-use crate::common::{assert_distinct, open, rows, small_config};
+use crate::common::{assert_distinct, open, rows, small_config, starting};
 
 /// The reader of another process sees what the log call just wrote, and each row once, while segments are committed and
 /// slots recycled beneath it.
@@ -63,6 +63,7 @@ fn a_store_copied_while_it_is_written_reads() {
     }
     let copy = folder.path().join("copy");
     // It may tell of a temporary file that got its name meanwhile; what it copied has to do.
+    let _starting = starting();
     std::process::Command::new("cp").arg("-r").arg(&source).arg(&copy).status().expect("cp");
     let copied = open(&copy, small_config());
     let snapshot = copied.snapshot().expect("snapshot");

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use stepwell_engine::{LogError, RunId, RunOptions, RunState};
 
-use crate::common::{assert_distinct, open, rows, small_config};
+use crate::common::{assert_distinct, calm, open, rows, small_config, starting};
 
 const STORE: &str = "STEPWELL_TEST_STORE";
 const RUN: &str = "STEPWELL_TEST_RUN";
@@ -40,6 +40,7 @@ fn spawn(store: &std::path::Path, run: RunId, rank: i32, hang: bool) -> Child {
     if hang {
         command.env("STEPWELL_TEST_HANG", "1");
     }
+    let _starting = starting();
     command.spawn().expect("child")
 }
 
@@ -77,6 +78,7 @@ fn a_killed_writer_is_noticed_and_a_living_one_left_alone() {
     assert!(store.commit(run, None).is_err(), "only the writer itself can commit");
     child.kill().expect("SIGKILL");
     child.wait().expect("gone");
+    let _calm = calm();
     assert_eq!(store.snapshot().expect("snapshot").runs()[0].state, RunState::Died);
     let artifacts = store.commit(run, Some("m")).expect("commit");
     assert_eq!(artifacts.iter().map(|artifact| artifact.rows).sum::<u64>(), 10_000);
@@ -92,6 +94,7 @@ fn a_forked_child_is_refused_and_the_parent_goes_on() {
     let metric = run.metric("m", "x").expect("metric");
     let mut log = run.logger().expect("logger");
     log.log(metric, 0, 1.0).expect("logged");
+    let starting = starting();
     // SAFETY: the child does nothing but a log call, which allocates nothing here, and `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -102,6 +105,7 @@ fn a_forked_child_is_refused_and_the_parent_goes_on() {
     let mut status = 0;
     // SAFETY: waits for the child that was just made.
     unsafe { libc::waitpid(child, &raw mut status, 0) };
+    drop(starting);
     assert_eq!(status, 0, "the child was refused");
     log.log(metric, 2, 3.0).expect("the parent goes on");
     drop(log);

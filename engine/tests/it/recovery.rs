@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use stepwell_engine::{Access, Error, RunOptions, RunState, Store};
 
-use crate::common::{open, rows, small_config};
+use crate::common::{calm, open, rows, small_config, starting};
 
 /// A run whose handles are dropped is a run whose writer is gone: its lock is released, its journal stays.
 fn abandoned(path: &std::path::Path, steps: i64) -> (Store, stepwell_engine::RunId) {
@@ -19,28 +19,16 @@ fn abandoned(path: &std::path::Path, steps: i64) -> (Store, stepwell_engine::Run
     (store, id)
 }
 
-/// Opens a store with a writer that is gone. A process that another test forks holds its lock, too, until it ends or is another
-/// program; for so long, it passes for alive.
-fn open_after_death(path: &std::path::Path) -> Store {
-    for _ in 0..10_000 {
-        let store = open(path, small_config());
-        if !(store.recovery().writers.is_empty() && store.recovery().failures.is_empty()) {
-            return store;
-        }
-        std::thread::yield_now();
-    }
-    panic!("nothing was recovered");
-}
-
 #[test]
 fn opening_recovers_dead_writers_once() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let (_, id) = abandoned(folder.path(), 1000);
     let reader = Store::open_with(folder.path(), Access::Read, small_config()).expect("reader");
     assert!(reader.recovery().writers.is_empty(), "reading repairs nothing");
     let snapshot = reader.snapshot().expect("snapshot");
     assert_eq!((rows(&snapshot).len(), snapshot.runs()[0].state), (2000, RunState::Died));
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     let recovered = &store.recovery().writers;
     assert_eq!((recovered.len(), recovered[0].rows_recovered, recovered[0].run_id), (1, 2000, id));
     assert!(recovered[0].gaps.is_empty());
@@ -55,6 +43,7 @@ fn opening_recovers_dead_writers_once() {
 
 #[test]
 fn resuming_is_another_attempt_of_the_same_run() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let (_, id) = abandoned(folder.path(), 10);
     let store = open(folder.path(), small_config());
@@ -71,6 +60,7 @@ fn resuming_is_another_attempt_of_the_same_run() {
 
 #[test]
 fn rubbish_of_a_crash_goes_and_damage_is_told() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let (store, id) = abandoned(folder.path(), 1000);
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
@@ -88,7 +78,7 @@ fn rubbish_of_a_crash_goes_and_damage_is_told() {
     let mut text = std::fs::read(&events).expect("log");
     text.extend(b"{\"n\":99,\"time\":");
     std::fs::write(&events, text).expect("write");
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     let recovered = &store.recovery().writers[0];
     assert_eq!(recovered.rows_recovered, 1999);
     assert_eq!(recovered.gaps.iter().map(|gap| gap.records).sum::<u64>(), 1);
@@ -99,13 +89,14 @@ fn rubbish_of_a_crash_goes_and_damage_is_told() {
 
 #[test]
 fn a_lost_page_is_a_gap_and_the_records_behind_it_are_kept() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let (store, id) = abandoned(folder.path(), 1000);
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
     let journal = File::options().write(true).open(store.layout().journal(id, writer, 0)).expect("journal");
     let slots = journal.metadata().expect("metadata").len() - 4096 * 32;
     journal.write_all_at(&[0; 4096], slots + 4096).expect("a page of zeros");
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     let recovered = &store.recovery().writers[0];
     assert_eq!((recovered.rows_recovered, recovered.gaps[0].records), (2000 - 128, 128));
 }
@@ -114,6 +105,7 @@ fn a_lost_page_is_a_gap_and_the_records_behind_it_are_kept() {
 // next recovery gave the same number to another segment and took the first one up as well: artifacts named both by one number.
 #[test]
 fn a_segment_that_no_event_names_keeps_its_number_for_itself() {
+    let _starting = starting();
     let folder = tempfile::tempdir().expect("folder");
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let store = open(&first, small_config());
@@ -146,6 +138,7 @@ fn a_segment_that_no_event_names_keeps_its_number_for_itself() {
 
 #[test]
 fn a_newer_journal_or_store_is_refused() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let (store, id) = abandoned(folder.path(), 10);
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
@@ -156,7 +149,7 @@ fn a_newer_journal_or_store_is_refused() {
     for offset in [8, 3072 + 8] {
         journal.write_all_at(&2_u32.to_le_bytes(), offset).expect("newer");
     }
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     let failures = &store.recovery().failures;
     assert!(failures[0].2.contains("format version 2"), "{failures:?}");
     std::fs::write(layout.marker(), "{\"format\":9}\n").expect("write");
@@ -174,6 +167,7 @@ fn segments_in(store: &Store, id: stepwell_engine::RunId) -> Vec<std::path::Path
 /// had been recycled, and were lost for good.
 #[test]
 fn a_segment_whose_event_is_damaged_is_taken_up_again() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let store = open(folder.path(), small_config());
     let run = store.start_run(RunOptions::new("p", "s")).expect("run");
@@ -192,7 +186,7 @@ fn a_segment_whose_event_is_damaged_is_taken_up_again() {
     std::fs::write(&events, damaged).expect("write");
     let before = segments_in(&store, id).len();
     drop(store);
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     assert!(store.recovery().failures.is_empty(), "{:?}", store.recovery().failures);
     let snapshot = store.snapshot().expect("snapshot");
     let found = rows(&snapshot);
@@ -203,6 +197,7 @@ fn a_segment_whose_event_is_damaged_is_taken_up_again() {
 /// Killed between publishing a segment and the event that names it: the rows are in the journal, and the file goes.
 #[test]
 fn a_segment_whose_rows_are_in_the_journal_still_goes() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let (store, id) = abandoned(folder.path(), 100);
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
@@ -217,7 +212,7 @@ fn a_segment_whose_rows_are_in_the_journal_still_goes() {
     std::fs::copy(kept.join("events"), layout.events(id, writer)).expect("copy");
     std::fs::create_dir_all(layout.journals(id, writer)).expect("folder");
     std::fs::copy(kept.join("journal"), layout.journal(id, writer, 0)).expect("copy");
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     assert!(store.recovery().failures.is_empty(), "{:?}", store.recovery().failures);
     assert_eq!(store.recovery().writers[0].rows_recovered, 200);
     assert_eq!(segments_in(&store, id).len(), 1);
@@ -226,12 +221,13 @@ fn a_segment_whose_rows_are_in_the_journal_still_goes() {
 
 #[test]
 fn the_journal_of_another_ring_is_no_second_journal() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let (store, id) = abandoned(folder.path(), 100);
     let writer = store.snapshot().expect("snapshot").runs()[0].writers[0].writer;
     let layout = store.layout();
     std::fs::copy(layout.journal(id, writer, 0), layout.journal(id, writer, 7)).expect("copy");
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     assert_eq!(rows(&store.snapshot().expect("snapshot")).len(), 200);
     assert!(store.recovery().writers[0].gaps.iter().any(|gap| gap.ring == 7), "it is told");
 }
@@ -240,6 +236,7 @@ fn the_journal_of_another_ring_is_no_second_journal() {
 /// the closed run, and changed nothing else in its folder: the catalog never saw the line, and `verify` named it as damaged from then on.
 #[test]
 fn what_recovery_adds_to_the_log_of_a_finished_run_is_indexed() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     let store = open(folder.path(), small_config());
     let run = store.start_run(RunOptions::new("p", "s")).expect("run");
@@ -253,7 +250,7 @@ fn what_recovery_adds_to_the_log_of_a_finished_run_is_indexed() {
     std::fs::write(journals.join("0.journal"), [0; 4096]).expect("the journal is back");
     let run_folder = File::open(journals.parent().expect("the run")).expect("the folder of the run");
     run_folder.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("long ago");
-    let store = open_after_death(folder.path());
+    let store = open(folder.path(), small_config());
     assert_eq!(store.recovery().writers.len(), 1);
     let gaps = store.snapshot().expect("snapshot").gaps().expect("gaps");
     assert_eq!(gaps.iter().map(|gap| gap.run_id).collect::<Vec<_>>(), [id]);
