@@ -8,7 +8,7 @@ use stepwell_engine::{
     Access, CompactOptions, CompactReport, EngineConfig, Error, RunId, RunOptions, Snapshot, Store, doctor,
 };
 
-use crate::common::{TestRow, open, rows, small_config};
+use crate::common::{TestRow, calm, open, rows, small_config, wait_until_gone};
 
 /// Segments of the run that the tests log: more than are left alone.
 const SEGMENTS: i64 = 30;
@@ -500,6 +500,7 @@ fn a_resumed_run_is_compacted_writer_by_writer() {
 
 #[test]
 fn a_dead_writer_is_compacted_once_it_was_recovered() {
+    let _calm = calm();
     let folder = tempfile::tempdir().expect("folder");
     {
         let store = open(folder.path(), config(600));
@@ -512,6 +513,8 @@ fn a_dead_writer_is_compacted_once_it_was_recovered() {
         }
         log.log(metric, SEGMENTS, 0.5).expect("in no segment yet");
         // Its handles are dropped and nobody finishes it: the writer is gone.
+        drop((log, run));
+        wait_until_gone(&store);
     }
     let store = open(folder.path(), config(600));
     assert_eq!(store.recovery().writers.len(), 1);

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use stepwell_engine::{Access, Error, RunOptions, RunState, Store};
 
-use crate::common::{calm, open, rows, small_config, starting};
+use crate::common::{calm, open, rows, small_config, starting, wait_until_gone};
 
 /// A run whose handles are dropped is a run whose writer is gone: its lock is released, its journal stays.
 fn abandoned(path: &std::path::Path, steps: i64) -> (Store, stepwell_engine::RunId) {
@@ -16,6 +16,8 @@ fn abandoned(path: &std::path::Path, steps: i64) -> (Store, stepwell_engine::Run
         log.log_row(&row, step, &[step as f64, 0.5]).expect("logged");
     }
     let id = run.id();
+    drop((log, run));
+    wait_until_gone(&store);
     (store, id)
 }
 
@@ -179,6 +181,7 @@ fn a_segment_whose_event_is_damaged_is_taken_up_again() {
     run.commit("m").expect("commit");
     let (id, writer) = (run.id(), run.writer());
     drop((log, run));
+    wait_until_gone(&store);
     let events = store.layout().events(id, writer);
     let text = std::fs::read_to_string(&events).expect("log");
     let damaged = text.replacen("\"event\":\"segments\"", "\"event\":\"Segments\"", 1);
