@@ -8,7 +8,8 @@ use stepwell_engine::{
     Access, CompactOptions, CompactReport, EngineConfig, Error, RunId, RunOptions, Snapshot, Store, doctor,
 };
 
-use crate::common::{TestRow, calm, open, rows, small_config, wait_until_gone};
+use crate::common::{TestRow, open, rows, small_config};
+use crate::dead::{calm, wait_until_gone};
 
 /// Segments of the run that the tests log: more than are left alone.
 const SEGMENTS: i64 = 30;

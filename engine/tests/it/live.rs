@@ -3,7 +3,8 @@ use std::thread;
 
 use stepwell_engine::{Access, RunOptions, RunState, Store};
 
-use crate::common::{assert_distinct, open, rows, small_config, starting};
+use crate::common::{assert_distinct, open, rows, small_config};
+use crate::dead::starting;
 
 /// The reader of another process sees what the log call just wrote, and each row once, while segments are committed and
 /// slots recycled beneath it.

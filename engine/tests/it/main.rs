@@ -5,6 +5,7 @@ mod bad_input;
 mod common;
 mod compaction;
 mod compaction_at_finish;
+mod dead;
 mod live;
 mod logging;
 mod lost_journals;

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use stepwell_engine::{LogError, RunId, RunOptions, RunState};
 
-use crate::common::{assert_distinct, calm, open, rows, small_config, starting};
+use crate::common::{assert_distinct, open, rows, small_config};
+use crate::dead::{calm, starting};
 
 const STORE: &str = "STEPWELL_TEST_STORE";
 const RUN: &str = "STEPWELL_TEST_RUN";

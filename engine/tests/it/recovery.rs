@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use stepwell_engine::{Access, Error, RunOptions, RunState, Store};
 
-use crate::common::{calm, open, rows, small_config, starting, wait_until_gone};
+use crate::common::{open, rows, small_config};
+use crate::dead::{calm, starting, wait_until_gone};
 
 /// A run whose handles are dropped is a run whose writer is gone: its lock is released, its journal stays.
 fn abandoned(path: &std::path::Path, steps: i64) -> (Store, stepwell_engine::RunId) {
