@@ -109,10 +109,7 @@ impl RegisteredFile {
 
     /// Opens the file after comparing it with what was registered. Blocks for as long as reading it takes once.
     pub(crate) fn open_blocking(&self) -> Result<OpenSegment, SegmentFault> {
-        let mut file = File::open(&self.path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => SegmentFault::Missing,
-            _ => unreadable(&error),
-        })?;
+        let mut file = File::open(&self.path).map_err(|error| cannot_open(&error))?;
         let metadata = file.metadata().map_err(|error| unreadable(&error))?;
         if metadata.len() != self.bytes {
             return Err(SegmentFault::WrongSize { expected: self.bytes, actual: metadata.len() });
@@ -181,6 +178,11 @@ pub(crate) struct OpenSegment {
 /// Rows of a segment, by its footer.
 pub(crate) fn rows_of(footer: &ParquetMetaData) -> u64 {
     u64::try_from(footer.file_metadata().num_rows()).unwrap_or_default()
+}
+
+/// A file that is gone is told apart: others may have taken its place.
+fn cannot_open(error: &io::Error) -> SegmentFault {
+    if error.kind() == io::ErrorKind::NotFound { SegmentFault::Missing } else { unreadable(error) }
 }
 
 fn unreadable(error: &io::Error) -> SegmentFault {
@@ -258,7 +260,7 @@ pub(crate) struct OpenPack {
 impl OpenPack {
     /// Opens a pack. Blocks for as long as reading it takes once.
     pub(crate) fn open_blocking(pack: &PackFile) -> Result<Self, SegmentFault> {
-        let file = RegisteredFile::of_pack(pack).map_err(|error| unreadable(&error))?;
+        let file = RegisteredFile::of_pack(pack).map_err(|error| cannot_open(&error))?;
         let open = file.open_blocking()?;
         if let Some(contents) = lock(&SHARED.get().memory).packs.get(&pack.blake3) {
             return Ok(Self { file, contents: Arc::clone(contents) });

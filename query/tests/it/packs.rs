@@ -135,11 +135,12 @@ fn a_pack_that_goes_while_it_is_asked_for_changes_no_answer() {
                 fs::rename(&aside, &pack.path).expect("put back");
             }
         });
-        for _ in 0..100 {
-            let result = session.sql(EVERY_LOSS).expect("answered");
-            assert_eq!(crate::support::lines(&result), expected);
+        let answers: Vec<_> = (0..100).map(|_| session.sql(EVERY_LOSS).expect("answered")).collect();
+        // Before anything is asserted: a failure would leave the other thread at it for good.
+        has_ended.store(true, Ordering::Relaxed);
+        for result in &answers {
+            assert_eq!(crate::support::lines(result), expected);
             assert!(result.warnings().is_empty(), "{:?}", result.warnings());
         }
-        has_ended.store(true, Ordering::Relaxed);
     });
 }
