@@ -19,7 +19,7 @@ use crate::ids::{RunId, WriterId};
 use crate::layout::{Layout, SegmentFile};
 use crate::manifest::Manifest;
 use crate::ring::SEQ_INDEX_BITS;
-use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, open_reader, without_panic};
+use crate::segment::{METRICS_KEY, METRICS_NAME_KEY, footer_value, open_reader, without_panic};
 use crate::storage::list_if_there;
 use crate::verify::check_on;
 
@@ -110,9 +110,8 @@ impl Orphan {
     }
 
     fn footer_value(&self, footer: &ParquetMetaData, key: &str) -> Result<String> {
-        let mut pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
-        let pair = pairs.find(|pair| pair.key == key);
-        pair.and_then(|pair| pair.value.clone()).ok_or_else(|| self.damaged("its footer does not say what it holds"))
+        let value = footer_value(footer, key).map(str::to_owned);
+        value.ok_or_else(|| self.damaged("its footer does not say what it holds"))
     }
 
     fn damaged(&self, fault: &str) -> Error {

@@ -15,13 +15,13 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
 use crate::batch::{MetricColumns, NamedRows, summarise};
 use crate::error::{Error, Result};
 use crate::events::SegmentRecord;
 use crate::layout::Layout;
-use crate::segment::{SegmentSource, check_format, without_panic};
+use crate::segment::{open_reader, without_panic};
 
 /// Rows read at once.
 const BATCH_ROWS: usize = 8192;
@@ -157,9 +157,7 @@ impl<'a> Merge<'a> {
         take: &mut dyn FnMut(&Rows<'_>),
     ) -> Result<()> {
         let parquet = |source| Error::Parquet { action: "read", path: path.to_owned(), source };
-        let file = SegmentSource::open(self.layout, path).map_err(Error::io("open the segment", path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
-        check_format(builder.metadata(), path)?;
+        let builder = open_reader(self.layout, path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
         let (skipped, selected) = (rows.start as usize, (rows.end - rows.start) as usize);
         let selection = RowSelection::from(vec![RowSelector::skip(skipped), RowSelector::select(selected)]);

@@ -12,9 +12,14 @@ pub(super) struct Size {
 }
 
 impl CompactOptions {
+    /// A segment of so many rows is not small, however few bytes they take.
+    pub(crate) fn small_rows(&self) -> u64 {
+        self.segment_rows_max / 2
+    }
+
     /// Whether a segment is small: a question is better off with fewer of its kind.
     pub(crate) fn is_small(&self, bytes: u64, rows: u64) -> bool {
-        bytes < self.small_bytes && rows < self.segment_rows_max / 2
+        bytes < self.small_bytes && rows < self.small_rows()
     }
 
     /// Whether the segments of one metrics name are to be merged: too many of them are small. What a merge makes is at most one

@@ -40,7 +40,7 @@ fn pack(layout: &Layout, catalog: &CatalogSnapshot) -> Result<CompactReport> {
         merges_packs: false,
         ..CompactOptions::default()
     };
-    let small = catalog.small_segments(options.small_bytes, options.segment_rows_max / 2)?;
+    let small = catalog.small_segments(options.small_bytes, options.small_rows())?;
     // Those of deleted runs are counted, too: then it is left to whoever compacts the store.
     let packed: u64 = list_on(layout.storage(), &layout.packs())?.iter().map(|pack| pack.segments).sum();
     if small.saturating_sub(packed) >= SEGMENTS_MIN as u64 {

@@ -114,7 +114,7 @@ struct Packing<'a> {
     layout: &'a Layout,
     options: &'a CompactOptions,
     report: &'a mut CompactReport,
-    /// Those that are of use, and how many of their rows are.
+    /// Those that are of use, with what they have.
     packs: Vec<(PackFile, PackContents)>,
     useless: Vec<PackFile>,
 }

@@ -14,13 +14,13 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int32Type;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::batch::{MetricColumns, NamedRows, columns_of};
 use crate::error::{Error, Result};
 use crate::ids::{ContentHash, WriterId};
 use crate::layout::Layout;
-use crate::segment::{SegmentSource, check_format, without_panic};
+use crate::segment::{open_reader, without_panic};
 
 const HEAD: &[u8] = b"stepwell metrics artifact 1\n";
 /// Rows read at once from each of the segments that are merged.
@@ -189,9 +189,7 @@ struct Cursor {
 impl Cursor {
     fn open(layout: &Layout, path: &Path) -> Result<Self> {
         let parquet = |source| Error::Parquet { action: "read", path: path.to_owned(), source };
-        let file = SegmentSource::open(layout, path).map_err(Error::io("open the segment", path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
-        check_format(builder.metadata(), path)?;
+        let builder = open_reader(layout, path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["metric", "step", "time", "value", "seq"]);
         let reader = builder.with_projection(mask).with_batch_size(MERGE_ROWS).build().map_err(parquet)?;
         let mut cursor = Self {

@@ -58,8 +58,9 @@ pub(super) fn parts(
     let mut parts = Vec::new();
     let mut packed: Vec<Vec<MetricRows>> = vec![Vec::new(); packs.len()];
     for picks in picked.into_iter().filter(|picks| !picks.is_empty()) {
-        match packs.iter().position(|pack| shift(&picks, &pack.contents, snapshot).is_some()) {
-            Some(pack) => packed[pack].extend(shift(&picks, &packs[pack].contents, snapshot).into_iter().flatten()),
+        let mut shifted = packs.iter().map(|pack| shift(&picks, &pack.contents, snapshot)).enumerate();
+        match shifted.find_map(|(pack, shifted)| Some((pack, shifted?))) {
+            Some((pack, shifted)) => packed[pack].extend(shifted),
             None => parts.push(Part { pack: None, picks }),
         }
     }
