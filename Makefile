@@ -12,6 +12,8 @@ export RUST_MIN_STACK ?= 16777216
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 VENV := $(CURDIR)/.venv
 VENV_MLMD := $(CURDIR)/.venv/mlmd
+# An environment of its own: the optimised wheel is not the one of the tests.
+VENV_BENCH := $(CURDIR)/.venv/bench
 KILLS ?= 10000
 CUTS ?= 1000
 INJECTIONS ?= 1920
@@ -22,7 +24,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -147,24 +149,38 @@ fuzz: ## libFuzzer on journals, event logs, segments and SQL, FUZZ_SECS=n each
 simulate: ## 30,000 simulated histories (HISTORIES=n of each kind)
 	STEPWELL_HISTORIES=$(HISTORIES) $(CARGO) test --locked --workspace --lib simulation -- --nocapture --test-threads=1
 
-bench: ## Measure: percentiles of the log call, sealing, recovery, catalog, sustained rate (release profile)
+bench: ## Measure everything in a quick form, at most 15 minutes once it is built: the engine, Python, SQL, the peers; then the report
+	$(MAKE) --no-print-directory bench-engine bench-log bench-instructions bench-python bench-peers QUICK=1
+	$(MAKE) --no-print-directory bench-sql SQL_SIZES=nanogpt QUICK=1
+
+bench-full: ## The same in full, for figures to quote: about two hours
+	$(MAKE) --no-print-directory bench-engine bench-log bench-instructions bench-python bench-sql
+	$(MAKE) --no-print-directory bench-peers FULL=1
+
+RESULTS := $(CURDIR)/benches/results
+QUICK ?=
+
+bench-engine: ## Measure: percentiles of the log call, sealing, recovery, catalog, sustained rate (QUICK=1: less of each)
 	$(CARGO) build --locked --release -p stepwell-benches
-	$(TARGET)/release/latency --json benches/results/latency.json
-	$(TARGET)/release/beside
-	$(TARGET)/release/throughput --json benches/results/throughput.json
-	$(TARGET)/release/sealing
-	$(TARGET)/release/recovery
-	$(TARGET)/release/catalog
+	$(TARGET)/release/latency $(if $(QUICK),--seconds 2) --json $(RESULTS)/latency.json
+	$(TARGET)/release/beside $(if $(QUICK),--seconds 1 --rounds 3) --json $(RESULTS)/beside.json
+	$(TARGET)/release/throughput $(if $(QUICK),--records 10000000) --json $(RESULTS)/throughput.json
+	$(TARGET)/release/sealing $(if $(QUICK),--rounds 3 --commits 3) --json $(RESULTS)/sealing.json
+	$(TARGET)/release/recovery $(if $(QUICK),--rounds 3) --json $(RESULTS)/recovery.json
+	$(TARGET)/release/catalog $(if $(QUICK),--runs 1000 --rounds 3) --json $(RESULTS)/catalog.json
 	$(PYTHON) benches/report/report.py
 
-bench-log: ## Measure: the mean of a log call beside the least it could cost, queues and a file appender (criterion)
-	STEPWELL_BENCH_JSON=$(CURDIR)/benches/results/log.json $(CARGO) bench --locked -p stepwell-benches --bench log -- --noplot
+bench-log: ## Measure: the mean of a log call beside the least it could cost, queues and a file appender (criterion; QUICK=1)
+	STEPWELL_BENCH_JSON=$(RESULTS)/log.json $(CARGO) bench --locked -p stepwell-benches --bench log -- --noplot \
+		$(if $(QUICK),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
+	$(PYTHON) benches/report/report.py
 
 bench-instructions: ## Count: instructions of a log call, against the stored bound; needs valgrind
 	$(CARGO) run --locked --release -p stepwell-benches --bin instructions -- --check benches/results/instructions.json
 
-bench-python: python ## Measure: what a call costs in Python, beside the floors of the interpreter
-	$(VENV)/bin/python python/bench_call.py
+bench-python: $(VENV_BENCH)/.wheel ## Measure: what a call costs in Python, beside the floors of the interpreter
+	$(VENV_BENCH)/bin/python benches/python/call.py --json $(RESULTS)/python.json
+	$(PYTHON) benches/report/report.py
 
 PEERS ?=
 
@@ -173,8 +189,6 @@ bench-peers: wheel ## Measure: what logging costs and what survives SIGKILL, bes
 		$(if $(FULL),--full,--quick) $(if $(PEERS),--peers $(PEERS))
 	$(PYTHON) benches/report/report.py
 
-# A virtual environment of its own: the optimised wheel is not the one of the tests.
-VENV_BENCH := $(CURDIR)/.venv/bench
 SQL_SIZES ?= nanogpt,many,short,long
 
 .PHONY: $(VENV_BENCH)/.wheel
@@ -190,7 +204,7 @@ snapshots: $(VENV_BENCH)/.wheel ## SQL at 200 moments while 4 processes log 250,
 bench-sql: $(VENV_BENCH)/.wheel ## Measure: the same questions asked with Stepwell and with DuckDB; log calls beside SQL
 	$(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
 		--store-folder $(TARGET)/bench-sql --json benches/results/sql.json
-	$(VENV_BENCH)/bin/python benches/sql/beside.py
+	$(if $(QUICK),,$(VENV_BENCH)/bin/python benches/sql/beside.py)
 	$(PYTHON) benches/report/report.py
 
 release: ## The fully optimised command line

@@ -118,6 +118,8 @@ def report(records: dict[str, dict[str, Any]]) -> Page:
 def blocks(records: dict[str, dict[str, Any]]) -> dict[str, str]:
     """The README's tables by the name of their marker."""
     made = {"peers": "", "sql": ""}
+    own = engine.readme({stem: data for stem, data in records.items() if kind(data) == "engine"})
+    made["engine"] = own + "\n" if own else ""
     for data in records.values():
         if kind(data) == "peers":
             made["peers"] = glance.readme(Peers(data)) + "\n"

@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 #[pyo3(name = "_native")]
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("__build__", build())?;
     module.add_class::<run::Run>()?;
     module.add_class::<query::QueryAnswer>()?;
     module.add_class::<reports::Artifact>()?;
@@ -38,4 +39,9 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(lifetime::finish_open_runs, module)?)?;
     module.add_function(wrap_pyfunction!(lifetime::after_fork_in_child, module)?)?;
     hot::register(module)
+}
+
+/// Profile of the build and its level of optimisation. Checks of a debug build make it one, whatever the profile is called.
+fn build() -> &'static str {
+    if cfg!(debug_assertions) { concat!("debug assertions, ", env!("STEPWELL_BUILD")) } else { env!("STEPWELL_BUILD") }
 }

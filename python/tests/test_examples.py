@@ -32,8 +32,9 @@ def test_the_digits_are_learnt(store):
 
 def test_the_benchmark_runs(tmp_path):
     file = tmp_path / "bench.json"
-    command = [sys.executable, os.path.join(ROOT, "python", "bench_call.py"), "--rounds", "1", "--json", str(file)]
+    command = [sys.executable, os.path.join(ROOT, "benches", "python", "call.py"), "--rounds", "1", "--json", str(file)]
     done = subprocess.run([*command, "--store", str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     told = json.loads(file.read_text())
-    assert told["rows"] > 0 and all(case["median_ns"] > 0 for case in told["cases"])
+    assert told["rows"] > 0 and all(row["best"] <= row["p50"] <= row["max"] for row in told["records"])
+    assert stepwell.__build__ == told["environment"]["profile"]

@@ -45,7 +45,7 @@ def test_the_native_stub_names_what_is_there():
     native = importlib.import_module("stepwell._native")
     stubbed = {name for name, _ in names(stub("_native.pyi").body)}
     helpers = {"_HasItem"}
-    assert stubbed - helpers == {name for name in vars(native) if not name.startswith("__")} | {"__all__", "__version__"}
+    assert stubbed - helpers == {name for name in vars(native) if not name.startswith("__")} | {"__all__", "__build__", "__version__"}
 
 
 @pytest.mark.parametrize("name", CLASSES)

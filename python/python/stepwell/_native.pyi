@@ -13,6 +13,7 @@ _Path = str | os.PathLike[str]
 
 __all__: list[str]
 __version__: str
+__build__: str
 
 @final
 class Metric:

@@ -1,17 +1,18 @@
 """Measures what one log call costs in Python, against floors taken in the same run.
 
-    python python/bench_call.py [--rounds 200] [--json FILE] [--store FOLDER]
+    python benches/python/call.py [--rounds 200] [--json FILE] [--store FOLDER]
 
 Each sample runs 20,000 calls, 20 of them written out one after the other in each turn of a loop, so that the loop costs
-less than a nanosecond a call. Calls and floors take turns within a round; the figures are medians over the rounds. The
-floor of a dict call is `len` of the same dict, built in the call: what Python itself asks for a dict and a builtin. The
-store is a new folder with syncing on; the rows are read back and counted at the end, and a run that had to wait for
-room says so, because then the disk was measured and not the call.
+less than a nanosecond a call. Calls and floors take turns within a round; the figures are percentiles over the samples,
+each of which is the mean of its calls; a ratio is the median of the ratios of a round. The floor of a dict call is
+`len` of the same dict, built in the call: what Python itself asks for a dict and a builtin. The store is a new folder
+with syncing on; the rows are read back and counted at the end, and a run that had to wait for room says so, because
+then the disk was measured and not the call.
 """
 
 import argparse
 import json
-import os
+import pathlib
 import platform
 import shutil
 import statistics
@@ -21,9 +22,15 @@ import time
 
 import stepwell
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benches" / "peers"))
+
+from suite import record  # noqa: E402
+
 UNROLLED = 20
 TURNS = 1_000
 CALLS = UNROLLED * TURNS
+TITLE = "nanoseconds a call, each sample the mean of 20,000"
 TEN = "{" + ", ".join(f'"metric_{i}": x' for i in range(10)) + "}"
 
 # name, the call, the floor it is compared with, rows one call logs, target in ns, target ratio
@@ -80,36 +87,44 @@ def measure(run, rounds):
 
 def figures(cases, samples):
     table = []
-    for name, call, floor, rows, target, target_ratio in cases:
-        median = statistics.median(samples[name])
+    for name, _, floor, _, target, target_ratio in cases:
+        cuts = statistics.quantiles(samples[name], n=100, method="inclusive") if len(samples[name]) > 1 else samples[name] * 99
+        row = {"table": TITLE, "name": name, "best": min(samples[name])}
+        row |= {f"p{cut}": cuts[cut - 1] for cut in (50, 90, 99)} | {"max": max(samples[name])}
         if floor:
-            ratio = statistics.median(a / b for a, b in zip(samples[name], samples[floor]))
-        else:
-            ratio = None
-        table.append(
-            {
-                "name": name,
-                "call": call,
-                "median_ns": round(median, 2),
-                "best_ns": round(min(samples[name]), 2),
-                "rows_per_call": rows,
-                "floor": floor,
-                "ratio": ratio and round(ratio, 3),
-                "target_ns": target,
-                "target_ratio": target_ratio,
-            }
-        )
+            row["of the floor"] = statistics.median(a / b for a, b in zip(samples[name], samples[floor]))
+        if target:
+            row["target"] = target
+        if target_ratio:
+            row["target of the floor"] = target_ratio
+        table.append({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
     return table
 
 
 def show(table):
-    print(f"{'call':<28} {'median ns':>9} {'best ns':>8} {'x floor':>8} {'target':>14}")
+    print(f"{'ns a call':<28} {'best':>8} {'p50':>8} {'p99':>8} {'x floor':>8} {'target':>14}")
     for row in table:
-        ratio = f"{row['ratio']:.2f}" if row["ratio"] else ""
-        target = f"{row['target_ns']} ns" if row["target_ns"] else ""
-        if row["target_ratio"]:
-            target += f", {row['target_ratio']}x"
-        print(f"{row['name']:<28} {row['median_ns']:>9.1f} {row['best_ns']:>8.1f} {ratio:>8} {target:>14}")
+        ratio = f"{row['of the floor']:.2f}" if "of the floor" in row else ""
+        target = f"{row['target']} ns" if "target" in row else ""
+        if "target of the floor" in row:
+            target += f", {row['target of the floor']}x"
+        print(f"{row['name']:<28} {row['best']:>8.1f} {row['p50']:>8.1f} {row['p99']:>8.1f} {ratio:>8} {target:>14}")
+
+
+def environment(folder):
+    """Where it was measured, by the names that the records of the Rust programs have."""
+    machine = record.machine(pathlib.Path(folder))
+    return {
+        "machine": f"{machine['model']}, {machine['cores']} cores",
+        "kernel": machine["kernel"],
+        "file system": machine["file_system"],
+        "commit": record.commit(ROOT),
+        "date": record.now(),
+        "load": str(machine["load"]),
+        "version": stepwell.__version__,
+        "profile": stepwell.__build__,
+        "compiler": f"CPython {platform.python_version()}",
+    }
 
 
 def main():
@@ -119,6 +134,7 @@ def main():
     parser.add_argument("--store", help="folder to make the store in (default: a temporary one)")
     given = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="bench-", dir=given.store)
+    where = environment(folder)
     try:
         with stepwell.start(pipeline="bench", stage="call", store=folder) as run:
             cases, samples, rows = measure(run, given.rounds)
@@ -127,26 +143,23 @@ def main():
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     table = figures(cases, samples)
-    record = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "stepwell": stepwell.__version__,
+    told = {
+        "benchmark": "python",
+        "environment": where,
         "rounds": given.rounds,
         "calls_per_sample": CALLS,
         "rows": rows,
         "waits": stats.waits,
-        "cases": table,
+        "records": table,
     }
     if given.json == "-":
-        json.dump(record, sys.stdout, indent=1)
+        json.dump(told, sys.stdout, indent=1)
         print()
     else:
         show(table)
-        print(f"{rows:,} rows logged and counted back; {stats.waits} calls waited for room")
+        print(f"{rows:,} rows logged and counted back; {stats.waits} calls waited for room; {stepwell.__build__}")
         if given.json:
-            with open(given.json, "w") as file:
-                json.dump(record, file, indent=1)
+            pathlib.Path(given.json).write_text(json.dumps(told, indent=1) + "\n")
     if counted != rows:
         sys.exit(f"{rows} rows were logged and {counted} are in the store")
 
