@@ -28,7 +28,7 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
         "behaviour": {"keys": 50, "sample": 10, "timeout_s": 120},
     },
     "quick": {
-        "cost": {"repetitions": 3, "calls": 20_000, "warm": 100, "limit_s": 0.4, "timeout_s": 45},
+        "cost": {"repetitions": 1, "calls": 20_000, "warm": 100, "limit_s": 0.4, "timeout_s": 45},
         "loop": {"step_ms": [0.2, 1, 10], "window_s": 0.12, "pairs": 5, "settle_s": 0.4, "timeout_s": 90},
         "times": {"processes": 1, "calls": 200, "timeout_s": 90},
         "kill": {
@@ -42,7 +42,7 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "size": {"runs": 36, "steps": 10_000, "limit_s": 2, "timeout_s": 90},
         "memory": {"calls": [1000, 10_000, 100_000], "limit_s": 2, "timeout_s": 60},
-        "visible": {"every_ms": 10, "limit_s": 4, "timeout_s": 60},
+        "visible": {"every_ms": 10, "limit_s": 2, "timeout_s": 60},
         "read": {"points": 10_000, "runs": 100, "steps": 20, "limit_s": 1.5, "reads": 2, "timeout_s": 150},
         "behaviour": {"keys": 10_000, "sample": 20, "timeout_s": 120},
     },

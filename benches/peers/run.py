@@ -46,7 +46,7 @@ PEERS = (
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     forms = parser.add_mutually_exclusive_group()
-    for form, text in (("tiny", "for tests"), ("quick", "the default: 12 to 20 minutes"), ("full", "about an hour")):
+    for form, text in (("tiny", "for tests"), ("quick", "the default: about ten minutes"), ("full", "about an hour")):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=text)
     parser.set_defaults(form="quick")
     parser.add_argument("--wheel", help="Stepwell's wheel, a release build")

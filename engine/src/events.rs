@@ -9,6 +9,7 @@
 //! `docs/FORMAT.md` lists the fields of every event.
 
 mod gap;
+mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,6 +20,9 @@ use crate::ids::{ContentHash, RunId, WriterId};
 use crate::layout::stays_inside;
 
 pub use gap::{GapEvent, GapKind};
+pub use records::{
+    AliasEvent, ArtifactKey, ArtifactRecord, ContextRecord, ExecutionRecord, LinkEvent, Origin, Properties,
+};
 
 /// Newest version of the event log's format that is read, said in [`WriterStarted::format`].
 pub const EVENT_FORMAT: u32 = 2;
@@ -57,6 +61,16 @@ pub enum Event {
     },
     /// The run read or wrote an artifact.
     Artifact(Box<ArtifactEvent>),
+    /// The run read or wrote an artifact that is described in ML Metadata's own terms.
+    Record(Box<ArtifactRecord>),
+    /// What the run's execution is called in ML Metadata.
+    Execution(Box<ExecutionRecord>),
+    /// Properties of a pipeline or stage.
+    Context(Box<ContextRecord>),
+    /// One artifact came of another.
+    Link(Box<LinkEvent>),
+    /// A name for a version of an artifact was set, moved or taken away.
+    Alias(Box<AliasEvent>),
     /// Final values of an execution (CMF's `log_execution_metrics`).
     ExecutionMetrics {
         /// Name of the set of values.
@@ -152,6 +166,9 @@ pub struct WriterStarted {
     /// Commit checked out there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_commit: Option<String>,
+    /// Branch checked out there; absent when none is, or it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_branch: Option<String>,
     /// Folder of the journals on the writer's machine; absent when they are in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journals: Option<PathBuf>,
@@ -270,6 +287,19 @@ pub enum Direction {
     Input,
     /// The run wrote the artifact.
     Output,
+    /// The run wrote the artifact for itself: a result of validation, for instance. Only records have it.
+    InternalOutput,
+}
+
+impl Direction {
+    /// The word used in SQL and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::InternalOutput => "internal_output",
+        }
+    }
 }
 
 /// The run read or wrote an artifact.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub commit: String,
+    /// Branch that is checked out; `None` when a commit is.
+    pub branch: Option<String>,
     /// Address of the remote `origin`, without credentials.
     pub remote: Option<String>,
 }
@@ -23,6 +25,7 @@ fn head_of(folder: &Path) -> Option<Head> {
         Err(_) => git.clone(),
     };
     let head = std::fs::read_to_string(git.join("HEAD")).ok()?;
+    let branch = head.trim().strip_prefix("ref: refs/heads/").map(str::to_owned);
     let commit = match head.trim().strip_prefix("ref: ") {
         None => head.trim().to_owned(),
         Some(name) => std::fs::read_to_string(common.join(name))
@@ -30,7 +33,7 @@ fn head_of(folder: &Path) -> Option<Head> {
             .map(|text| text.trim().to_owned())
             .or_else(|| packed(&common, name))?,
     };
-    Some(Head { commit, remote: remote(&common) })
+    Some(Head { commit, branch, remote: remote(&common) })
 }
 
 fn git_folder(folder: &Path) -> Option<PathBuf> {

@@ -35,6 +35,11 @@ impl Layout {
         Self { root: root.into(), storage }
     }
 
+    /// Layout of another store on the same storage.
+    pub(crate) fn elsewhere(&self, root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), storage: Arc::clone(&self.storage) }
+    }
+
     /// What the files of runs are read from and written to.
     pub(crate) fn storage(&self) -> &dyn Storage {
         &*self.storage

@@ -53,6 +53,7 @@ mod fork;
 mod git;
 mod host;
 pub mod ids;
+pub mod import;
 mod index;
 mod journal;
 pub mod layout;
@@ -84,15 +85,17 @@ mod simulation;
 pub use compaction::{CompactFailure, CompactOptions, CompactReport, CompactedName, NotCompacted, Packed};
 pub use config::EngineConfig;
 pub use error::{Error, LogError, Result, with_causes};
-pub use events::{Direction, FinishState, ParamValue};
+pub use events::{ArtifactKey, ArtifactRecord, ContextRecord, Direction, ExecutionRecord, FinishState, ParamValue};
 pub use fork::without_forks;
 pub use ids::{ContentHash, RunId, WriterId};
+pub use import::{Imported, ImportedMetrics, ImportedRow, ImportedRun};
 pub use run::{
-    ArtifactSpec, LinkedArtifact, Logger, Metric, MetricsArtifact, RoomOutcome, RoomWaiter, Row, Run, RunOptions,
-    RunReport, RunStats, WhenFull,
+    ArtifactSpec, ContextLevel, LinkedArtifact, Logger, MetadataIds, Metric, MetricsArtifact, RoomOutcome, RoomWaiter,
+    Row, Run, RunOptions, RunReport, RunStats, WhenFull,
 };
 pub use snapshot::{
-    ArtifactInfo, GapInfo, LineageEdge, LiveRows, RunInfo, RunState, SegmentInfo, Snapshot, SummaryRow, WriterInfo,
+    AliasInfo, ArtifactInfo, ExecutionInfo, GapInfo, GitInfo, LineageEdge, LinkInfo, LiveRows, RunInfo, RunState,
+    SegmentInfo, Snapshot, SummaryRow, WriterInfo,
 };
 pub use stats::WriterStats;
 pub use store::{Access, Store};

@@ -165,6 +165,7 @@ pub(crate) fn unknown_writer(run_id: RunId, writer: WriterId) -> WriterStarted {
         command: String::new(),
         git_repo: None,
         git_commit: None,
+        git_branch: None,
         journals: None,
     }
 }

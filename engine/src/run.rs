@@ -1,18 +1,24 @@
 //! A run: one execution of a stage, and what is logged to it.
 
+pub(crate) mod metadata;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::compaction::{CompactedAtFinish, CompactedName, compact_at_finish};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event_log::Durability;
-use crate::events::{ArtifactEvent, Direction, Event, FinishState, GapEvent, ParamValue};
+use crate::events::{
+    ArtifactEvent, ArtifactKey, Direction, Event, ExecutionRecord, FinishState, GapEvent, ParamValue, Properties,
+};
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::names::{NameKind, check_name};
 use crate::objects;
 use crate::store::Store;
 use crate::writer::WriterCore;
+
+pub use metadata::{ContextLevel, MetadataIds};
 
 pub use crate::writer::{Logger, Metric, RoomOutcome, RoomWaiter, Row, WhenFull};
 
@@ -28,6 +34,9 @@ pub struct RunOptions {
     pub(crate) run_id: Option<RunId>,
     pub(crate) when_full: WhenFull,
     pub(crate) command: Option<String>,
+    pub(crate) execution: ExecutionRecord,
+    pub(crate) pipeline_properties: Properties,
+    pub(crate) stage_properties: Properties,
 }
 
 impl RunOptions {
@@ -43,6 +52,9 @@ impl RunOptions {
             run_id: None,
             when_full: WhenFull::default(),
             command: None,
+            execution: ExecutionRecord::default(),
+            pipeline_properties: Properties::new(),
+            stage_properties: Properties::new(),
         }
     }
 
@@ -93,6 +105,42 @@ impl RunOptions {
     #[must_use]
     pub fn command(mut self, command: impl Into<String>) -> Self {
         self.command = Some(command.into());
+        self
+    }
+
+    /// ML Metadata type of the run's execution; the stage by default.
+    #[must_use]
+    pub fn execution_type(mut self, execution_type: impl Into<String>) -> Self {
+        self.execution.execution_type = Some(execution_type.into());
+        self
+    }
+
+    /// Name of the run's execution in ML Metadata, where it has to be unique within its type; none by default. Of several runs that
+    /// claim one name, the first by its id has it there.
+    #[must_use]
+    pub fn execution_name(mut self, name: impl Into<String>) -> Self {
+        self.execution.name = Some(name.into());
+        self
+    }
+
+    /// CMF's `Execution_uuid`; the run id by default.
+    #[must_use]
+    pub fn execution_uuid(mut self, uuid: impl Into<String>) -> Self {
+        self.execution.declared.insert("Execution_uuid".to_owned(), ParamValue::Text(uuid.into()));
+        self
+    }
+
+    /// Sets a property of the pipeline, which all its runs share.
+    #[must_use]
+    pub fn pipeline_property(mut self, key: impl Into<String>, value: impl Into<ParamValue>) -> Self {
+        self.pipeline_properties.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets a property of the stage, which all its runs share.
+    #[must_use]
+    pub fn stage_property(mut self, key: impl Into<String>, value: impl Into<ParamValue>) -> Self {
+        self.stage_properties.insert(key.into(), value.into());
         self
     }
 }
@@ -149,6 +197,14 @@ pub struct LinkedArtifact {
     pub name: String,
     /// Its ML Metadata type.
     pub artifact_type: String,
+}
+
+impl LinkedArtifact {
+    /// What identifies it, for [`Run::link`] and [`Run::set_alias`].
+    pub fn key(&self) -> ArtifactKey {
+        let uri = self.hash.to_string();
+        ArtifactKey { artifact_type: self.artifact_type.clone(), uri, scope: String::new() }
+    }
 }
 
 /// A versioned metrics artifact: everything a writer logged under one metrics name up to a commit.
@@ -250,6 +306,11 @@ impl Run {
         self.core.started().run_id
     }
 
+    /// The store that the run belongs to.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// This process as a writer of the run.
     pub fn writer(&self) -> WriterId {
         self.core.started().writer
@@ -316,6 +377,13 @@ impl Run {
         check_name(NameKind::Artifact, &spec.name)?;
         check_name(NameKind::Artifact, &spec.artifact_type)?;
         spec.properties.keys().try_for_each(|key| check_name(NameKind::Param, key))?;
+        if direction == Direction::InternalOutput {
+            return Err(Error::InvalidSetting {
+                setting: "direction",
+                value: direction.as_str().to_owned(),
+                fault: "only records have it: use Run::log_record".to_owned(),
+            });
+        }
         let content = objects::take_in(self.core.layout(), &spec.path, spec.store)?;
         let linked = LinkedArtifact {
             hash: content.hash,

@@ -10,7 +10,7 @@ use crate::batch::merge;
 use crate::catalog::{CatalogSnapshot, Committed, run_state};
 use crate::compaction::Pin;
 use crate::error::Result;
-use crate::events::{Direction, FinishState, GapEvent, MetricStats, ParamValue, ProcessInfo};
+use crate::events::{ArtifactKey, Direction, FinishState, GapEvent, MetricStats, ParamValue, ProcessInfo};
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::index;
 use crate::layout::Layout;
@@ -67,6 +67,36 @@ pub struct RunInfo {
     pub tags: BTreeMap<String, String>,
     /// Its writers, ordered by (rank, attempt, id).
     pub writers: Vec<WriterInfo>,
+    /// What it is in ML Metadata's terms, and what was started.
+    pub execution: ExecutionInfo,
+}
+
+/// A run as ML Metadata's execution, and what was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecutionInfo {
+    /// Id in ML Metadata's tables.
+    pub id: i64,
+    /// ML Metadata type.
+    pub execution_type: String,
+    /// Name that it claims in ML Metadata.
+    pub name: Option<String>,
+    /// Command line, as text.
+    pub command: String,
+    /// The Git repository it was started in.
+    pub git: GitInfo,
+    /// Id in the store that it was imported from.
+    pub source_id: Option<i64>,
+}
+
+/// A Git repository, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GitInfo {
+    /// Address of the remote.
+    pub remote: Option<String>,
+    /// Commit that was checked out.
+    pub commit: Option<String>,
+    /// Branch that was checked out.
+    pub branch: Option<String>,
 }
 
 /// One process that wrote to a run.
@@ -135,7 +165,7 @@ pub struct LiveRows {
 }
 
 /// An artifact that a run read or wrote.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ArtifactInfo {
     /// Id in the catalog, also in ML Metadata's tables.
     pub id: i64,
@@ -153,6 +183,36 @@ pub struct ArtifactInfo {
     pub created_millis: i64,
     /// Properties the caller gave it.
     pub properties: BTreeMap<String, ParamValue>,
+    /// Of a record, the properties that its type declares; of others none: those follow from the rest.
+    pub declared: BTreeMap<String, ParamValue>,
+    /// What identifies it.
+    pub key: ArtifactKey,
+    /// Id in the store that it was imported from.
+    pub source_id: Option<i64>,
+}
+
+/// One artifact came of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// The run that said so.
+    pub run_id: RunId,
+    /// Id of the artifact it came from.
+    pub source: i64,
+    /// Id of the artifact that came of it.
+    pub target: i64,
+    /// What the link means, such as `derived`.
+    pub relation: String,
+}
+
+/// A movable name for a version of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliasInfo {
+    /// Name the artifact was logged under.
+    pub name: String,
+    /// The alias.
+    pub alias: String,
+    /// Id of the artifact that has it.
+    pub artifact_id: i64,
 }
 
 /// An edge between a run and an artifact.
@@ -317,6 +377,22 @@ impl Snapshot {
     /// [`Error::Catalog`](crate::Error::Catalog).
     pub fn lineage(&self) -> Result<Vec<LineageEdge>> {
         self.indexed(CatalogSnapshot::lineage)
+    }
+
+    /// All links between artifacts, ordered by time, run and writer.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`](crate::Error::Catalog).
+    pub fn links(&self) -> Result<Vec<LinkInfo>> {
+        self.indexed(CatalogSnapshot::links)
+    }
+
+    /// All aliases that stand for a version, ordered by name and alias.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`](crate::Error::Catalog).
+    pub fn aliases(&self) -> Result<Vec<AliasInfo>> {
+        self.indexed(CatalogSnapshot::aliases)
     }
 
     /// All losses that were told, and those that the journals of dead writers show before recovery tells of them; ordered by

@@ -173,6 +173,8 @@ impl Store {
     pub fn start_run(&self, options: RunOptions) -> Result<Run> {
         self.check_writable()?;
         check_options(&options)?;
+        let described =
+            (options.execution.clone(), options.pipeline_properties.clone(), options.stage_properties.clone());
         let layout = &self.inner.layout;
         let run_id = options.run_id.unwrap_or_else(RunId::generate);
         let folder = layout.run(run_id);
@@ -212,7 +214,8 @@ impl Store {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command: options.command.unwrap_or_else(|| std::env::args().collect::<Vec<_>>().join(" ")),
             git_repo: git.as_ref().and_then(|head| head.remote.clone()),
-            git_commit: git.map(|head| head.commit),
+            git_commit: git.as_ref().map(|head| head.commit.clone()),
+            git_branch: git.and_then(|head| head.branch),
             journals,
         };
         let core =
@@ -221,6 +224,8 @@ impl Store {
         let run = Run::new(core, self.clone());
         run.set_params(options.params)?;
         run.set_tags(options.tags)?;
+        let (execution, pipeline, stage) = described;
+        run.describe(execution, pipeline, stage)?;
         Ok(run)
     }
 
@@ -265,7 +270,40 @@ impl Store {
         self.inner.file_system.is_remote
     }
 
-    fn check_writable(&self) -> Result<()> {
+    /// Brings the catalog up to date and gives the path of its SQLite file, for programs that read it: ML Metadata's library, CMF's
+    /// queries, any SQLite client. It is in WAL mode; open it for reading only.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where the catalog is kept in memory, because the store is on a network file system;
+    /// [`Error::Catalog`], [`Error::Damaged`], [`Error::Io`].
+    pub fn catalog_file(&self) -> Result<PathBuf> {
+        drop(self.snapshot()?);
+        let path = self.inner.layout.catalog();
+        if self.is_remote() || !path.exists() {
+            return Err(Error::InvalidSetting {
+                setting: "store",
+                value: self.inner.layout.root().display().to_string(),
+                fault: "its catalog is kept in memory, because its file system must not be mapped or cannot be written"
+                    .to_owned(),
+            });
+        }
+        Ok(path)
+    }
+
+    /// Gives back the room of the catalog's write-ahead log, which is up to 16 MiB, when it is longer than 256 KiB and no other process
+    /// reads it. Dropping the last clone of a store does so by itself; this is for the end of a process that keeps one.
+    ///
+    /// # Cost
+    /// Two syncs of the catalog, about ten milliseconds on a disk; nothing when there is nothing to do.
+    pub fn shorten_catalog_log(&self) {
+        if !self.inner.process.is_foreign()
+            && let Ok(catalog) = self.inner.catalog.try_lock()
+        {
+            catalog.shorten_log();
+        }
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
         if self.inner.access == Access::Read {
             return Err(Error::ReadOnlyStore { path: self.inner.layout.root().to_owned() });
         }

@@ -87,10 +87,15 @@ pub fn finish_dropped(run: &Arc<Inner>) {
 #[pyo3(name = "_finish_open_runs")]
 pub fn finish_open_runs(py: Python<'_>) -> PyResult<()> {
     let runs: Vec<Arc<Inner>> = mem::take(&mut *open_runs()).iter().filter_map(Weak::upgrade).collect();
-    let open: Vec<Arc<Inner>> = runs.into_iter().filter(|run| !run.is_foreign() && !run.is_closed(py)).collect();
-    if open.is_empty() {
-        return Ok(());
-    }
+    let runs: Vec<Arc<Inner>> = runs.into_iter().filter(|run| !run.is_foreign()).collect();
+    let open: Vec<Arc<Inner>> = runs.iter().filter(|run| !run.is_closed(py)).cloned().collect();
+    let told = if open.is_empty() { Ok(()) } else { finish_all(py, open) };
+    py.detach(|| runs.iter().for_each(|run| run.shorten_catalog_log()));
+    told
+}
+
+/// Finishes runs on a thread of its own, and waits for it as long as an exit may.
+fn finish_all(py: Python<'_>, open: Vec<Arc<Inner>>) -> PyResult<()> {
     let sys = py.import("sys")?;
     let interactive = sys.hasattr("ps1")?;
     let state = if !interactive && sys.hasattr("last_type")? { FinishState::Failed } else { FinishState::Finished };

@@ -14,7 +14,7 @@ use stepwell_query::{DamagedPolicy, QueryOptions, QueryResult, Session};
 
 use crate::error::{self, Class};
 use crate::rows;
-use crate::run::store_path;
+use crate::start::store_path;
 use crate::{stores, values};
 
 /// The rows of a query.

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use stepwell_engine::ArtifactKey;
 
 /// An artifact that was linked to a run.
 #[pyclass(frozen, get_all, module = "stepwell")]
@@ -24,6 +25,18 @@ impl From<stepwell_engine::LinkedArtifact> for Artifact {
             hash: linked.hash.to_string(),
             bytes: linked.bytes,
         }
+    }
+}
+
+impl Artifact {
+    /// What identifies it.
+    pub fn key(&self) -> ArtifactKey {
+        ArtifactKey { artifact_type: self.artifact_type.clone(), uri: self.hash.clone(), scope: String::new() }
+    }
+
+    /// The name it was logged under.
+    pub fn name_of(&self) -> String {
+        self.name.clone()
     }
 }
 

@@ -1,14 +1,14 @@
-//! `Run` and `start`.
+//! `Run`.
 
+use std::mem;
 use std::path::PathBuf;
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{env, mem};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use stepwell_engine::{
-    ArtifactSpec, Direction, FinishState, Run as EngineRun, RunId, RunOptions, RunReport, Store, WhenFull,
+    ArtifactRecord, ArtifactSpec, ContextLevel, FinishState, Logger, Run as EngineRun, RunReport, Store,
 };
 
 use crate::error::{self, Class};
@@ -150,21 +150,14 @@ impl Run {
         py.detach(|| work(&self.inner.engine)).map_err(|fault| error::engine(py, &fault))
     }
 
-    fn link(
+    fn link_content(
         &self,
         py: Python<'_>,
         artifact_type: &str,
         path: PathBuf,
         options: LinkOptions<'_, '_>,
     ) -> PyResult<Artifact> {
-        let direction = match options.direction {
-            "input" => Direction::Input,
-            "output" => Direction::Output,
-            other => {
-                let fault = format!("the direction {other:?} is not possible; use \"input\" or \"output\"");
-                return Err(Class::Input.error(py, fault));
-            }
-        };
+        let direction = values::direction(options.direction)?;
         let mut spec = ArtifactSpec::new(artifact_type, path);
         if let Some(name) = options.name {
             spec = spec.name(name);
@@ -176,6 +169,49 @@ impl Run {
             spec = spec.reference_only();
         }
         self.blocking(py, move |run| run.log_artifact(direction, spec)).map(Artifact::from)
+    }
+}
+
+impl Inner {
+    /// Gives back room that the store's catalog took while it was written; for the end of the process.
+    pub fn shorten_catalog_log(&self) {
+        self.engine.store().shorten_catalog_log();
+    }
+}
+
+/// What a run is called.
+pub struct Named {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The stage.
+    pub stage: String,
+    /// Display name.
+    pub name: Option<String>,
+}
+
+impl Run {
+    /// The run that the engine has just started, remembered for the end of the process.
+    pub fn of(
+        py: Python<'_>,
+        (opened, engine, logger): (Store, EngineRun, Logger),
+        store: PathBuf,
+        named: Named,
+    ) -> Self {
+        let short_name = PyString::intern(py, slow::SHORT_NAME_TEXT);
+        let inner = Arc::new(Inner {
+            engine,
+            hot: GilCell::new(HotState::new(logger, &short_name, slow::SHORT_NAME_TEXT)),
+            room: Mutex::new(()),
+            pid: process::id(),
+            store,
+            opened: Mutex::new(Some(opened)),
+            pipeline: named.pipeline,
+            stage: named.stage,
+            name: named.name,
+            report: Mutex::new(None),
+        });
+        lifetime::remember(&inner);
+        Self { inner }
     }
 }
 
@@ -270,7 +306,7 @@ impl Run {
         name: Option<String>,
         copy: bool,
     ) -> PyResult<Artifact> {
-        self.link(py, "Dataset", path, LinkOptions { direction, name, properties, copy })
+        self.link_content(py, "Dataset", path, LinkOptions { direction, name, properties, copy })
     }
 
     /// Links a model to the run; the parameters are those of `log_dataset`.
@@ -286,7 +322,7 @@ impl Run {
         name: Option<String>,
         copy: bool,
     ) -> PyResult<Artifact> {
-        self.link(py, "Model", path, LinkOptions { direction, name, properties, copy })
+        self.link_content(py, "Model", path, LinkOptions { direction, name, properties, copy })
     }
 
     /// Links any other file or folder to the run, with a type of your choice; otherwise as `log_dataset`.
@@ -304,7 +340,7 @@ impl Run {
         name: Option<String>,
         copy: bool,
     ) -> PyResult<Artifact> {
-        self.link(py, artifact_type, path, LinkOptions { direction, name, properties, copy })
+        self.link_content(py, artifact_type, path, LinkOptions { direction, name, properties, copy })
     }
 
     /// Sets final values of the run: numbers, booleans or text by name. A later call with the same name adds to them.
@@ -313,6 +349,114 @@ impl Run {
     fn log_execution_metrics(&self, py: Python<'_>, name: &str, metrics: &Bound<'_, PyAny>) -> PyResult<()> {
         let metrics = values::params(Some(metrics))?;
         self.blocking(py, |run| run.log_execution_metrics(name, metrics))
+    }
+
+    /// Id of the run as an execution in ML Metadata's tables.
+    #[getter]
+    fn execution_id(&self) -> i64 {
+        self.inner.engine.metadata_ids().execution
+    }
+
+    /// Id of the run's pipeline in ML Metadata's tables.
+    #[getter]
+    fn pipeline_id(&self) -> i64 {
+        self.inner.engine.metadata_ids().pipeline
+    }
+
+    /// Id of the run's stage in ML Metadata's tables.
+    #[getter]
+    fn stage_id(&self) -> i64 {
+        self.inner.engine.metadata_ids().stage
+    }
+
+    /// Links an artifact that is described in ML Metadata's own terms, and returns its id there. Nothing is hashed; `content` is
+    /// a file that is copied into the store. `direction` is "input", "output", "internal_output", or None for no event: then
+    /// properties are added to an artifact that is known. `path` is the key of the event's path; `attributed` says whether the
+    /// artifact is attributed to the stage. Type, name and uri identify it. Raises InputError, NotFoundError, StorageError.
+    ///
+    ///     run.log_record("Dataset", f"data.csv:{md5}", md5, "input", declared={"Commit": md5}, properties={"rows": 3})
+    #[pyo3(signature = (artifact_type, name, uri, direction = None, *, declared = None, properties = None, path = None,
+        content = None, attributed = true))]
+    #[expect(clippy::too_many_arguments, reason = "they are keyword arguments in Python")]
+    fn log_record(
+        &self,
+        py: Python<'_>,
+        artifact_type: String,
+        name: String,
+        uri: String,
+        direction: Option<&str>,
+        declared: Option<&Bound<'_, PyAny>>,
+        properties: Option<&Bound<'_, PyAny>>,
+        path: Option<String>,
+        content: Option<PathBuf>,
+        attributed: bool,
+    ) -> PyResult<i64> {
+        let record = ArtifactRecord {
+            direction: direction.map(values::direction).transpose()?,
+            artifact_type,
+            name,
+            uri,
+            declared: values::params(declared)?,
+            properties: values::params(properties)?,
+            path,
+            attributed,
+            ..ArtifactRecord::default()
+        };
+        self.blocking(py, move |run| run.log_record_of(record, content.as_deref()))
+    }
+
+    /// Says that one artifact came of another, without a run between: a slice of a data set, for instance. Both are what
+    /// `log_dataset` and the like returned.
+    ///
+    ///     run.link(whole, part, "derived")
+    #[pyo3(signature = (source, target, relation = "derived"))]
+    fn link(&self, py: Python<'_>, source: &Artifact, target: &Artifact, relation: &str) -> PyResult<()> {
+        let (source, target) = (source.key(), target.key());
+        self.blocking(py, move |run| run.link(source, target, relation))
+    }
+
+    /// Gives an artifact an alias, such as "best", among all that is logged under its name; it leaves the version that had it.
+    /// `None` as the artifact takes the alias away from `name`.
+    ///
+    ///     run.set_alias(model, "best")
+    #[pyo3(signature = (artifact, alias, name = None))]
+    fn set_alias(
+        &self,
+        py: Python<'_>,
+        artifact: Option<&Artifact>,
+        alias: &str,
+        name: Option<String>,
+    ) -> PyResult<()> {
+        let Some(name) = name.or_else(|| artifact.map(Artifact::name_of)) else {
+            return Err(
+                Class::Input.error(py, "without an artifact, give the name that the alias belongs to".to_owned())
+            );
+        };
+        let key = artifact.map(Artifact::key);
+        self.blocking(py, move |run| run.set_alias(&name, alias, key))
+    }
+
+    /// Sets declared properties of the run's execution in ML Metadata, such as CMF's "Git_End_Commit". Custom properties of the
+    /// execution are parameters: `set_params`.
+    fn set_execution_properties(&self, py: Python<'_>, declared: &Bound<'_, PyAny>) -> PyResult<()> {
+        let declared = values::params(Some(declared))?;
+        self.blocking(py, |run| run.set_execution_properties(declared))
+    }
+
+    /// Sets properties of the run's "pipeline" or "stage", which all runs of it share. A later value replaces an earlier one.
+    ///
+    ///     run.set_context_properties("pipeline", {"owner": "vision"})
+    fn set_context_properties(&self, py: Python<'_>, level: &str, properties: &Bound<'_, PyAny>) -> PyResult<()> {
+        let level = match level {
+            "pipeline" => ContextLevel::Pipeline,
+            "stage" => ContextLevel::Stage,
+            other => {
+                let fault = format!("level {other:?} is not possible; use \"pipeline\" or \"stage\"");
+                return Err(Class::Input.error(py, fault));
+            }
+        };
+        let properties = values::params(Some(properties))?;
+        self.blocking(py, |run| run.set_context_properties(level, properties))
     }
 
     /// Sets parameters: numbers, booleans or text by name. Nested dicts become dotted names; a later value replaces an
@@ -413,109 +557,4 @@ impl Drop for Run {
     fn drop(&mut self) {
         lifetime::finish_dropped(&self.inner);
     }
-}
-
-/// Starts a run of a stage in a pipeline, or attaches to one.
-///
-/// `pipeline`: default is the name of the current folder; `stage`: default is the name of the script without ".py".
-/// `params`: a dict of numbers, booleans and text, nested dicts become dotted names. `tags`: a dict of text.
-/// `store`: the folder of all runs; default is the environment variable STEPWELL_STORE, else ".stepwell".
-/// `rank`: of this process in a distributed run. `run_id`: attach to this run, as another rank or to resume it; it is
-/// created when it does not exist, so that ranks can agree on an id beforehand.
-/// `when_full`: what a log call does when the disk cannot keep up: "wait" (a bounded time, then drop and count), "fail"
-/// (raise JournalFullError) or "drop" (count).
-///
-/// Raises InputError, StorageError, ReadOnlyError.
-///
-///     with stepwell.start(pipeline="digits", stage="train", params={"lr": 0.1}) as run:
-///         run.log({"loss": 0.5}, step=0)
-#[pyfunction]
-#[pyo3(signature = (pipeline = None, stage = None, *, name = None, params = None, tags = None, store = None, rank = 0,
-    run_id = None, when_full = "wait"))]
-#[expect(clippy::too_many_arguments, reason = "they are keyword arguments in Python")]
-pub fn start(
-    py: Python<'_>,
-    pipeline: Option<String>,
-    stage: Option<String>,
-    name: Option<String>,
-    params: Option<&Bound<'_, PyAny>>,
-    tags: Option<&Bound<'_, PyAny>>,
-    store: Option<PathBuf>,
-    rank: i32,
-    run_id: Option<&str>,
-    when_full: &str,
-) -> PyResult<Run> {
-    let pipeline = pipeline.unwrap_or_else(default_pipeline);
-    let stage = match stage {
-        Some(stage) => stage,
-        None => default_stage(py)?,
-    };
-    let mut options = RunOptions::new(&pipeline, &stage).rank(rank).when_full(policy(py, when_full)?);
-    if let Some(name) = &name {
-        options = options.name(name);
-    }
-    for (key, value) in values::params(params)? {
-        options = options.param(key, value);
-    }
-    for (key, value) in values::tags(tags)? {
-        options = options.tag(key, value);
-    }
-    if let Some(id) = run_id {
-        options = options.run_id(id.parse::<RunId>().map_err(|fault| error::engine(py, &fault))?);
-    }
-    let store = store_path(store);
-    let started = py.detach(|| {
-        let opened = Store::open(&store)?;
-        let engine = opened.start_run(options)?;
-        let logger = engine.logger()?;
-        Ok((opened, engine, logger))
-    });
-    let (opened, engine, logger) = started.map_err(|fault| error::engine(py, &fault))?;
-    let short_name = PyString::intern(py, slow::SHORT_NAME_TEXT);
-    let inner = Arc::new(Inner {
-        engine,
-        hot: GilCell::new(HotState::new(logger, &short_name, slow::SHORT_NAME_TEXT)),
-        room: Mutex::new(()),
-        pid: process::id(),
-        store,
-        opened: Mutex::new(Some(opened)),
-        pipeline,
-        stage,
-        name,
-        report: Mutex::new(None),
-    });
-    lifetime::remember(&inner);
-    Ok(Run { inner })
-}
-
-/// The store that was named, or the one of the environment, or `.stepwell`.
-pub fn store_path(store: Option<PathBuf>) -> PathBuf {
-    store
-        .or_else(|| env::var_os("STEPWELL_STORE").filter(|path| !path.is_empty()).map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(".stepwell"))
-}
-
-fn policy(py: Python<'_>, when_full: &str) -> PyResult<WhenFull> {
-    match when_full {
-        "wait" => Ok(WhenFull::Wait),
-        "fail" => Ok(WhenFull::Fail),
-        "drop" => Ok(WhenFull::DropNewest),
-        other => {
-            let fault = format!("when_full={other:?} is not possible; use \"wait\", \"fail\" or \"drop\"");
-            Err(Class::Input.error(py, fault))
-        }
-    }
-}
-
-fn default_pipeline() -> String {
-    let folder = env::current_dir().ok();
-    folder.as_deref().and_then(|path| path.file_name()).map_or("default".into(), |name| name.to_string_lossy().into())
-}
-
-/// The stem of the script; "interactive" where there is none.
-fn default_stage(py: Python<'_>) -> PyResult<String> {
-    let arguments: Vec<String> = py.import("sys")?.getattr("argv")?.extract().unwrap_or_default();
-    let script = arguments.first().map(PathBuf::from);
-    let stem = script.as_deref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
-    Ok(stem.filter(|stem| !stem.is_empty() && !stem.starts_with('-')).unwrap_or_else(|| "interactive".to_owned()))
 }

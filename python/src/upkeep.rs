@@ -7,7 +7,7 @@ use pyo3::types::PyDict;
 use stepwell_engine::{Access, CompactOptions, CompactedName, EngineConfig, Store};
 
 use crate::error::{self, Class};
-use crate::run::store_path;
+use crate::start::store_path;
 
 /// Merges many small segments of ended runs into few; the rows stay the same, bit by bit.
 ///
@@ -56,4 +56,14 @@ pub fn compact(py: Python<'_>, store: Option<PathBuf>, segments: usize, dry_run:
         report.skipped.iter().map(|left| format!("run {}, writer {}: {}", left.run_id, left.writer, left.why));
     told.set_item("skipped", skipped.collect::<Vec<_>>())?;
     Ok(told)
+}
+
+/// Brings the catalog of a store up to date and returns the path of its SQLite file, which has ML Metadata's tables. Raises
+/// NotFoundError, StorageError, ReadOnlyError.
+#[pyfunction]
+#[pyo3(signature = (store = None))]
+pub fn catalog_path(py: Python<'_>, store: Option<PathBuf>) -> PyResult<PathBuf> {
+    let path = store_path(store);
+    py.detach(|| Store::open_with(path, Access::Write, EngineConfig::from_env()?)?.catalog_file())
+        .map_err(|fault| error::engine(py, &fault))
 }

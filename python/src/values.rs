@@ -13,7 +13,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyComplex, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple,
     PyTzInfoAccess,
 };
-use stepwell_engine::ParamValue;
+use stepwell_engine::{Direction, ParamValue};
 use stepwell_query::Parameter;
 
 use crate::error::Class;
@@ -203,6 +203,22 @@ pub fn params(values: Option<&Bound<'_, PyAny>>) -> PyResult<BTreeMap<String, Pa
         flatten(values, "", &mut params)?;
     }
     Ok(params)
+}
+
+/// The direction of an edge between a run and an artifact.
+///
+/// # Errors
+/// `InputError` for another word.
+pub fn direction(word: &str) -> PyResult<Direction> {
+    match word {
+        "input" => Ok(Direction::Input),
+        "output" => Ok(Direction::Output),
+        "internal_output" => Ok(Direction::InternalOutput),
+        other => Python::attach(|py| {
+            let fault = format!("the direction {other:?} is not possible; use \"input\" or \"output\"");
+            Err(Class::Input.error(py, fault))
+        }),
+    }
 }
 
 /// Nesting of parameters deeper than this is refused: a dict that holds itself would never end.

@@ -1,5 +1,6 @@
 """The ways in which a training program ends: what it logged is kept, and its exit status is its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -126,3 +127,19 @@ def test_the_ends_are_closed_with_one_line():
         total.acknowledged += tally.acknowledged
         total.kept += tally.kept
     total.close("ends")
+
+
+def test_an_ended_process_leaves_no_long_log_beside_the_catalog(tmp_path):
+    """A process kept its last run to the end, so its catalog was never closed: eight megabytes of write-ahead log stayed
+    beside half a megabyte of runs."""
+    store = tmp_path / "store"
+    script = f"""
+import stepwell
+for number in range(20):
+    with stepwell.start("p", "s", store={str(store)!r}, params={{f"p{{i}}": number for i in range(50)}}) as run:
+        run.log({{"loss": 1.0}})
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    assert os.path.getsize(store / "catalog.db") > 0
+    assert os.path.getsize(store / "catalog.db-wal") <= 256 * 1024
+    assert stepwell.sql("SELECT count(*) FROM runs", store).rows == [(20,)]

@@ -18,6 +18,7 @@
 //! | `params` | one for each parameter of each run |
 //! | `summary` | one per run, metrics name and metric; answered without reading a row |
 //! | `artifacts`, `lineage` | inputs and outputs, and which run they belong to |
+//! | `links`, `aliases`, `executions` | what else ML Metadata and CMF keep |
 //! | `pipelines`, `stages`, `writers`, `segments`, `gaps` | how the store is made up |
 //! | `wide('metrics name')` | a column for each metric, a row for each step |
 //! | `curves()` | `metrics` with resumed runs stitched: the last attempt wins |

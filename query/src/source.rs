@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use stepwell_engine::{
-    ArtifactInfo, GapInfo, LineageEdge, LiveRows, Result, RunInfo, SegmentInfo, Snapshot, SummaryRow, WriterStats,
+    AliasInfo, ArtifactInfo, GapInfo, LineageEdge, LinkInfo, LiveRows, Result, RunInfo, SegmentInfo, Snapshot,
+    SummaryRow, WriterStats,
 };
 
 /// What one query sees of a store: one moment, in which each row is in a segment or live, never both.
@@ -31,6 +32,16 @@ pub trait SnapshotSource: Send + Sync {
     /// # Errors
     /// What the engine met while reading the catalog.
     fn lineage(&self) -> Result<Vec<LineageEdge>>;
+    /// All links between artifacts.
+    ///
+    /// # Errors
+    /// What the engine met while reading the catalog.
+    fn links(&self) -> Result<Vec<LinkInfo>>;
+    /// All aliases.
+    ///
+    /// # Errors
+    /// What the engine met while reading the catalog.
+    fn aliases(&self) -> Result<Vec<AliasInfo>>;
     /// All losses that were told.
     ///
     /// # Errors
@@ -72,6 +83,14 @@ impl SnapshotSource for Snapshot {
         self.lineage()
     }
 
+    fn links(&self) -> Result<Vec<LinkInfo>> {
+        self.links()
+    }
+
+    fn aliases(&self) -> Result<Vec<AliasInfo>> {
+        self.aliases()
+    }
+
     fn gaps(&self) -> Result<Vec<GapInfo>> {
         self.gaps()
     }
@@ -98,6 +117,10 @@ pub struct SnapshotData {
     pub artifacts: Vec<ArtifactInfo>,
     /// Edges between runs and artifacts.
     pub lineage: Vec<LineageEdge>,
+    /// Links between artifacts.
+    pub links: Vec<LinkInfo>,
+    /// Aliases.
+    pub aliases: Vec<AliasInfo>,
     /// Losses.
     pub gaps: Vec<GapInfo>,
     /// Writers in numbers.
@@ -131,6 +154,14 @@ impl SnapshotSource for SnapshotData {
 
     fn lineage(&self) -> Result<Vec<LineageEdge>> {
         Ok(self.lineage.clone())
+    }
+
+    fn links(&self) -> Result<Vec<LinkInfo>> {
+        Ok(self.links.clone())
+    }
+
+    fn aliases(&self) -> Result<Vec<AliasInfo>> {
+        Ok(self.aliases.clone())
     }
 
     fn gaps(&self) -> Result<Vec<GapInfo>> {

@@ -179,6 +179,7 @@ mod tests {
             params: [("lr".to_owned(), ParamValue::Float(0.1))].into(),
             tags: BTreeMap::new(),
             writers: Vec::new(),
+            execution: stepwell_engine::ExecutionInfo::default(),
         }
     }
 

@@ -62,7 +62,7 @@ impl RunPage {
             let artifact = all.iter().find(|artifact| artifact.id == edge.artifact_id);
             artifacts.extend(artifact.map(|artifact| (edge.direction, artifact.clone())));
         }
-        artifacts.sort_by_key(|(direction, _)| *direction == Direction::Output);
+        artifacts.sort_by_key(|(direction, _)| *direction != Direction::Input);
         Ok(Self {
             info,
             metrics: snapshot.summary()?.into_iter().filter(|row| row.run_id == run).collect(),
@@ -171,7 +171,7 @@ impl RunPage {
             // In ML Metadata's table a name ends in the hash, which has a column of its own here.
             let name = artifact.name.strip_suffix(&artifact.uri).unwrap_or(&artifact.name).trim_end_matches(':');
             table.row([
-                direction_name(*direction).to_owned(),
+                direction.as_str().to_owned(),
                 artifact.artifact_type.clone(),
                 text::shorten(name, 60),
                 artifact.bytes.map_or("-".to_owned(), text::bytes),
@@ -201,7 +201,7 @@ impl RunPage {
         let info = &self.info;
         let artifacts = self.artifacts.iter().map(|(direction, artifact)| {
             json!({
-                "direction": direction_name(*direction), "type": artifact.artifact_type, "name": artifact.name,
+                "direction": direction.as_str(), "type": artifact.artifact_type, "name": artifact.name,
                 "uri": artifact.uri, "bytes": artifact.bytes, "version": artifact.version,
                 "properties": artifact.properties,
             })
@@ -253,12 +253,5 @@ impl RunPage {
             ("max_step", int(stats().map(|stats| stats.max.map(|max| max.step)).collect())),
         ];
         Ok(RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))?)
-    }
-}
-
-fn direction_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Input => "input",
-        Direction::Output => "output",
     }
 }

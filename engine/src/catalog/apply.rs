@@ -5,12 +5,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::digest::{LogPosition, Reference, RunDigest, RunFacts, WriterFacts, clamp, numbers};
+use super::digest::{LogPosition, RunDigest, RunFacts, WriterFacts, clamp};
 use super::ids::Ids;
-use super::mlmd::{
-    NAME_PROPERTY, Owner, PropertyValue, STEP_METRICS, TAG_PROPERTY_PREFIX, TypeKind, event_type, execution_state,
-    millis, typed_columns,
-};
+use super::mlmd::{STEP_METRICS, typed_columns};
+use super::references::{Reference, numbers};
 use crate::events::GapKind;
 use crate::ids::{RunId, WriterId};
 use crate::layout::EVENTS_SUFFIX;
@@ -46,26 +44,36 @@ pub(super) struct Touched {
     pub pipelines: BTreeSet<String>,
     /// Names of stage contexts.
     pub contexts: BTreeSet<String>,
-    /// Names of execution types.
-    pub stages: BTreeSet<String>,
+    pub execution_types: BTreeSet<String>,
+    /// Types and names of executions that have one.
+    pub execution_names: BTreeSet<(String, String)>,
     /// Names of artifact types.
     pub artifact_types: BTreeSet<String>,
 }
 
 /// The run's row in ML Metadata's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct RunKeys {
-    execution_id: i64,
-    context_id: i64,
-    pipeline: String,
+pub(super) struct RunKeys {
+    pub execution_id: i64,
+    pub context_id: i64,
+    pub pipeline: String,
     stage: String,
-    context_name: String,
+    pub context_name: String,
     started: i64,
     git_repo: Option<String>,
+    pub execution_type: String,
+    execution_name: Option<String>,
+}
+
+impl RunKeys {
+    /// Type and name of the execution, if it claims one.
+    fn named(&self) -> Option<(String, String)> {
+        Some((self.execution_type.clone(), self.execution_name.clone()?))
+    }
 }
 
 /// Tables with rows of one run each, apart from segments.
-const RUN_TABLES: [&str; 11] = [
+const RUN_TABLES: [&str; 15] = [
     "stepwell_log",
     "stepwell_run",
     "stepwell_param",
@@ -77,6 +85,10 @@ const RUN_TABLES: [&str; 11] = [
     "stepwell_reference_property",
     "stepwell_gap",
     "stepwell_replaced",
+    "stepwell_context",
+    "stepwell_context_property",
+    "stepwell_link",
+    "stepwell_alias",
 ];
 
 impl<'c> Applier<'c> {
@@ -108,6 +120,7 @@ impl<'c> Applier<'c> {
         let run_id = digest.run_id.to_string();
         let old_keys = self.run_keys(&run_id)?;
         let old_references = self.references(&run_id)?;
+        let old_contexts = self.contexts_of(&run_id)?;
         self.remove_rows(&run_id, old_keys.as_ref())?;
         self.write_logs(&run_id, digest)?;
         let new_keys = digest.facts.as_ref().map(|facts| self.keys_of(digest.run_id, facts));
@@ -116,11 +129,17 @@ impl<'c> Applier<'c> {
             self.write_run(&run_id, facts, keys)?;
             self.write_writers(&run_id, facts)?;
             self.write_references(&run_id, facts, keys)?;
+            self.write_contexts(&run_id, facts)?;
+            self.write_links(&run_id, facts)?;
             self.write_commits(&run_id, facts)?;
             self.write_replaced(&run_id, facts)?;
         }
         self.write_segments(digest.run_id, digest.facts.as_ref())?;
         let new_references = self.references(&run_id)?;
+        let new_contexts = self.contexts_of(&run_id)?;
+        if old_contexts != new_contexts {
+            self.touched.touch_contexts(old_contexts.into_iter().chain(new_contexts));
+        }
         self.touch(old_keys, new_keys, &old_references, &new_references);
         Ok(())
     }
@@ -130,6 +149,8 @@ impl<'c> Applier<'c> {
         let text = run_id.to_string();
         let old_keys = self.run_keys(&text)?;
         let old_references = self.references(&text)?;
+        let old_contexts = self.contexts_of(&text)?;
+        self.touched.touch_contexts(old_contexts);
         self.remove_rows(&text, old_keys.as_ref())?;
         self.write_segments(run_id, None)?;
         self.run("DELETE FROM stepwell_scan WHERE run_id = ?1", [&text])?;
@@ -156,13 +177,16 @@ impl<'c> Applier<'c> {
                 self.touched.artifact_types.extend(types);
             }
         }
+        // The execution's row is new even where nothing changed, and has no name yet.
+        let named = old.iter().chain(&new).filter_map(RunKeys::named);
+        self.touched.execution_names.extend(named);
         if same_run {
             return;
         }
         for keys in [old, new].into_iter().flatten() {
             self.touched.pipelines.insert(keys.pipeline);
             self.touched.contexts.insert(keys.context_name);
-            self.touched.stages.insert(keys.stage);
+            self.touched.execution_types.insert(keys.execution_type);
         }
     }
 
@@ -176,13 +200,16 @@ impl<'c> Applier<'c> {
             context_name,
             started: facts.started,
             git_repo: facts.start.git_repo.clone(),
+            execution_type: facts.execution.execution_type.clone().unwrap_or_else(|| facts.start.stage.clone()),
+            execution_name: facts.execution.name.clone(),
         }
     }
 
     fn run_keys(&self, run_id: &str) -> rusqlite::Result<Option<RunKeys>> {
         self.connection
             .prepare_cached(
-                "SELECT execution_id, context_id, pipeline, stage, context_name, started, git_repo
+                "SELECT execution_id, context_id, pipeline, stage, context_name, started, git_repo, execution_type,
+                     execution_name
                  FROM stepwell_run WHERE run_id = ?1",
             )?
             .query_row([run_id], |row| {
@@ -194,6 +221,8 @@ impl<'c> Applier<'c> {
                     context_name: row.get(4)?,
                     started: row.get(5)?,
                     git_repo: row.get(6)?,
+                    execution_type: row.get(7)?,
+                    execution_name: row.get(8)?,
                 })
             })
             .optional()
@@ -254,7 +283,8 @@ impl<'c> Applier<'c> {
     fn write_run(&self, run_id: &str, facts: &RunFacts, keys: &RunKeys) -> Outcome {
         self.insert(
             "INSERT INTO stepwell_run (run_id, execution_id, context_id, pipeline, stage, context_name, name, state, started,
-                 ended, last_event, git_repo) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 ended, last_event, git_repo, execution_type, source_id, command, git_commit, git_branch, execution_name)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             params![
                 run_id,
                 keys.execution_id,
@@ -268,6 +298,12 @@ impl<'c> Applier<'c> {
                 facts.ended,
                 facts.last_event,
                 keys.git_repo,
+                keys.execution_type,
+                facts.execution.origin.source_id,
+                facts.start.command,
+                facts.start.git_commit,
+                facts.start.git_branch,
+                facts.execution.name,
             ],
         )?;
         for (name, value) in &facts.params {
@@ -276,53 +312,6 @@ impl<'c> Applier<'c> {
         }
         for (name, value) in &facts.tags {
             self.run("INSERT INTO stepwell_tag VALUES (?1, ?2, ?3)", params![run_id, name, value])?;
-        }
-        Ok(())
-    }
-
-    fn write_execution(&self, run_id: &str, facts: &RunFacts, keys: &RunKeys) -> Outcome {
-        let (execution, context) = (keys.execution_id, keys.context_id);
-        let type_id = self.ensure_type(TypeKind::Execution, &keys.stage)?;
-        self.insert(
-            "INSERT INTO Execution (id, type_id, last_known_state, external_id, create_time_since_epoch,
-                 last_update_time_since_epoch) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                execution,
-                type_id,
-                execution_state(facts.state),
-                run_id,
-                millis(facts.started),
-                millis(facts.last_event)
-            ],
-        )?;
-        self.insert(
-            "INSERT INTO Association (id, context_id, execution_id) VALUES (?1, ?2, ?3)",
-            [self.ids.association(context, execution), context, execution],
-        )?;
-        let text = |value: &str| PropertyValue::from(value);
-        let optional = |value: &Option<String>| text(value.as_deref().unwrap_or_default());
-        let declared = [
-            ("Execution_uuid", text(run_id)),
-            ("Context_Type", text(&keys.context_name)),
-            ("Context_ID", PropertyValue::Int(context)),
-            ("Execution", text(&facts.start.command)),
-            ("Execution_type_name", text(&keys.context_name)),
-            ("Pipeline_Type", text(&keys.pipeline)),
-            ("Pipeline_id", PropertyValue::Int(self.ids.pipeline(&keys.pipeline))),
-            ("Git_Repo", optional(&facts.start.git_repo)),
-            ("Git_Start_Commit", optional(&facts.start.git_commit)),
-            ("Git_End_Commit", text("")),
-        ];
-        for (name, value) in declared {
-            Owner::Execution.write_property(self.connection, execution, name, false, &value)?;
-        }
-        // A parameter of such a name keeps it: it is what the user called something.
-        let mut custom: BTreeMap<String, PropertyValue> =
-            facts.tags.iter().map(|(key, value)| (format!("{TAG_PROPERTY_PREFIX}{key}"), text(value))).collect();
-        custom.extend(facts.start.name.iter().map(|name| (NAME_PROPERTY.to_owned(), text(name))));
-        custom.extend(facts.params.iter().map(|(name, value)| (name.clone(), value.into())));
-        for (name, value) in &custom {
-            Owner::Execution.write_property(self.connection, execution, name, true, value)?;
         }
         Ok(())
     }
@@ -407,62 +396,6 @@ impl<'c> Applier<'c> {
             self.run(
                 "INSERT INTO stepwell_replaced VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![run_id, writer.to_string(), clamp(*n), replaced.time, record.file, clamp(record.bytes)],
-            )?;
-        }
-        Ok(())
-    }
-
-    fn write_references(&self, run_id: &str, facts: &RunFacts, keys: &RunKeys) -> Outcome {
-        let mut seen = BTreeSet::new();
-        for reference in &facts.references {
-            let artifact = self.ids.artifact(&reference.artifact_type, &reference.uri, &reference.scope);
-            self.write_reference(run_id, artifact, reference)?;
-            let direction = event_type(reference.direction);
-            // References come in the order of time: the first use in each direction is ML Metadata's event.
-            if seen.insert((artifact, direction)) {
-                let event = self.ids.event(artifact, keys.execution_id, direction);
-                self.insert(
-                    "INSERT INTO Event (id, artifact_id, execution_id, type, milliseconds_since_epoch)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                    [event, artifact, keys.execution_id, direction, millis(reference.time)],
-                )?;
-                if reference.scope.is_empty() {
-                    // The artifact keeps the name of its first use; the path of the event is the name in this one.
-                    self.run(
-                        "INSERT INTO EventPath (event_id, is_index_step, step_key) VALUES (?1, 0, ?2)",
-                        params![event, reference.name],
-                    )?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write_reference(&self, run_id: &str, artifact: i64, reference: &Reference) -> Outcome {
-        self.run(
-            "INSERT INTO stepwell_reference (run_id, writer, n, time, artifact_id, artifact_type, uri, scope, direction, name,
-                 location, bytes, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            params![
-                run_id,
-                reference.writer,
-                reference.n,
-                reference.time,
-                artifact,
-                reference.artifact_type,
-                reference.uri,
-                reference.scope,
-                event_type(reference.direction),
-                reference.name,
-                reference.location,
-                reference.bytes,
-                reference.version,
-            ],
-        )?;
-        for (name, value) in &reference.properties {
-            let (kind, value) = typed_columns(value);
-            self.run(
-                "INSERT INTO stepwell_reference_property VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![run_id, reference.writer, reference.n, name, kind, value],
             )?;
         }
         Ok(())

@@ -20,7 +20,7 @@ use crate::layout::{Layout, TEMP_PREFIX};
 use crate::storage::{Disk, sync_folder};
 
 /// Version of the catalog's tables, in `PRAGMA user_version`.
-pub(super) const CATALOG_VERSION: i64 = 4;
+pub(super) const CATALOG_VERSION: i64 = 5;
 /// `PRAGMA application_id`: "Swel".
 pub(super) const APPLICATION_ID: i64 = 0x5377_656C;
 /// How long a connection waits for another process's transaction.
@@ -29,6 +29,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const STATEMENTS_MAX: usize = 96;
 /// Length that a write-ahead log is cut back to after it was copied into the database.
 const WAL_BYTES_KEPT: u32 = 16 << 20;
+
+/// Length of a write-ahead log that is left alone at the end of a process.
+const WAL_BYTES_LEFT: u64 = 256 << 10;
 
 /// Pages in the write-ahead log at which it is copied into the database: 16 MB.
 const WAL_PAGES: u32 = 4_096;
@@ -41,6 +44,7 @@ const MIGRATIONS: [&str; CATALOG_VERSION as usize] = [
     include_str!("migrations/0002_gap_bounds.sql"),
     include_str!("migrations/0003_journal_folder.sql"),
     include_str!("migrations/0004_replaced.sql"),
+    include_str!("migrations/0005_records.sql"),
 ];
 
 /// The catalog of one store, for one thread at a time.
@@ -180,6 +184,21 @@ impl Catalog {
             Ok(CatalogVersion { connection: self.number, own_changes: connection.total_changes(), data_version })
         };
         self.with(read).map_err(failed("read", self.place.path()))
+    }
+
+    /// Copies the write-ahead log into the database and empties it, when it is long and nobody else is using it; else it stays for the
+    /// next one who closes the catalog. Nothing depends on it but the room on the disk.
+    pub(crate) fn shorten_log(&self) {
+        let Place::File { path } = &self.place else { return };
+        if is_inherited() || std::fs::metadata(beside(path, "-wal")).map_or(0, |wal| wal.len()) < WAL_BYTES_LEFT {
+            return;
+        }
+        self.with(|connection| {
+            // Not to wait for a reader: the end of a process is no time for it.
+            let _ = connection.busy_timeout(Duration::ZERO);
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = connection.busy_timeout(BUSY_TIMEOUT);
+        });
     }
 
     /// Opens the file again when it was deleted or replaced since.

@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ids::{Ids, stable_uuid};
-use super::mlmd::{METRICS, STEP_METRICS};
+use super::ids::Ids;
+use super::references::{
+    Reference, SEGMENTS_PROPERTY, commit_reference, content_reference, metrics_reference, numbers, record_reference,
+};
 use crate::event_log::{LogContents, LogFault};
 use crate::events::{
-    ArtifactEvent, Direction, Event, EventLine, FinishState, GapEvent, MetricsCommitted, ParamValue, ProcessInfo,
-    SegmentRecord, SegmentsReplaced, WriterStarted,
+    AliasEvent, ContextRecord, Event, EventLine, ExecutionRecord, FinishState, GapEvent, LinkEvent, MetricsCommitted,
+    ParamValue, ProcessInfo, SegmentRecord, SegmentsReplaced, WriterStarted,
 };
 use crate::ids::{RunId, WriterId};
-use crate::layout::{Layout, stays_inside};
+use crate::layout::stays_inside;
 use crate::manifest::UNKNOWN;
-use crate::names::MetricsName;
 use crate::snapshot::{RunState, WriterInfo};
-
-/// Property of a metrics artifact: numbers of the segments that hold its rows.
-const SEGMENTS_PROPERTY: &str = "segments";
 
 /// All a run's event logs say.
 #[derive(Clone, Debug)]
@@ -60,6 +58,10 @@ pub(super) struct RunFacts {
     pub commits: Vec<Told<MetricsCommitted>>,
     pub gaps: Vec<Told<GapEvent>>,
     pub references: Vec<Reference>,
+    pub execution: ExecutionRecord,
+    pub contexts: Vec<Told<ContextRecord>>,
+    pub links: Vec<Told<LinkEvent>>,
+    pub aliases: Vec<Told<AliasEvent>>,
 }
 
 /// A segment that others took the place of.
@@ -82,6 +84,7 @@ pub(super) struct RunStart {
     pub command: String,
     pub git_repo: Option<String>,
     pub git_commit: Option<String>,
+    pub git_branch: Option<String>,
 }
 
 impl RunStart {
@@ -105,26 +108,6 @@ pub(super) struct Told<T> {
     pub n: u64,
     pub time: i64,
     pub what: T,
-}
-
-/// One use of an artifact by a run. (artifact_type, uri, scope) identifies the artifact.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reference {
-    pub writer: String,
-    pub n: i64,
-    pub time: i64,
-    pub artifact_type: String,
-    pub uri: String,
-    /// Empty for content, which all runs share; otherwise what keeps artifacts of different runs apart.
-    pub scope: String,
-    pub direction: Direction,
-    /// Name as ML Metadata has it.
-    pub name: String,
-    /// Where the content lies: below the store folder, or the name when it was not stored.
-    pub location: String,
-    pub bytes: Option<i64>,
-    pub version: Option<i64>,
-    pub properties: BTreeMap<String, ParamValue>,
 }
 
 /// Reads what the logs of a run say. The result does not depend on the order of `logs`.
@@ -258,6 +241,10 @@ impl RunFacts {
             commits: Vec::new(),
             gaps: Vec::new(),
             references: Vec::new(),
+            execution: ExecutionRecord::default(),
+            contexts: Vec::new(),
+            links: Vec::new(),
+            aliases: Vec::new(),
         };
         let infos: Vec<_> = facts.writers.iter().map(|writer| writer.info.clone()).collect();
         facts.state = run_state(&infos);
@@ -291,6 +278,18 @@ impl RunFacts {
         commits.for_each(|commit| commit.what.follow(&replaced, &event.segments));
     }
 
+    /// Adds to what the execution is called; what is told later replaces what was told before.
+    fn describe(&mut self, record: &ExecutionRecord) {
+        let ExecutionRecord { execution_type, name, declared, origin } = record;
+        let known = &mut self.execution;
+        known.execution_type = execution_type.clone().or(known.execution_type.take());
+        known.name = name.clone().or(known.name.take());
+        known.declared.extend(declared.clone());
+        if origin.is_imported() {
+            known.origin = origin.clone();
+        }
+    }
+
     /// What commits say of their segments, once it is known which ones took the place of others.
     fn follow_commits(&mut self) {
         if self.replaced.is_empty() {
@@ -322,6 +321,13 @@ impl RunFacts {
             Event::Params { params } => self.params.extend(params.clone()),
             Event::Tags { tags } => self.tags.extend(tags.clone()),
             Event::Artifact(artifact) => self.references.push(content_reference(writer, line, artifact)),
+            Event::Record(record) => self.references.push(record_reference(writer, line, record)),
+            Event::Execution(record) => self.describe(record),
+            Event::Context(record) => {
+                self.contexts.push(Told { writer, n: *n, time: *time, what: record.as_ref().clone() });
+            }
+            Event::Link(link) => self.links.push(Told { writer, n: *n, time: *time, what: link.as_ref().clone() }),
+            Event::Alias(alias) => self.aliases.push(Told { writer, n: *n, time: *time, what: alias.as_ref().clone() }),
             Event::ExecutionMetrics { name, metrics } => {
                 self.references.push(metrics_reference(run_id, writer, line, name, metrics, ids));
             }
@@ -374,6 +380,7 @@ fn run_start(lines: &[Line<'_>]) -> RunStart {
             command: started.command.clone(),
             git_repo: started.git_repo.clone(),
             git_commit: started.git_commit.clone(),
+            git_branch: started.git_branch.clone(),
         },
         None => RunStart {
             pipeline: UNKNOWN.to_owned(),
@@ -382,6 +389,7 @@ fn run_start(lines: &[Line<'_>]) -> RunStart {
             command: String::new(),
             git_repo: None,
             git_commit: None,
+            git_branch: None,
         },
     }
 }
@@ -437,96 +445,4 @@ fn writer_facts(writer: WriterId, log: &LogContents) -> Option<WriterFacts> {
         }
     }
     Some(facts)
-}
-
-fn content_reference(writer: WriterId, line: &EventLine, event: &ArtifactEvent) -> Reference {
-    let location = if event.stored {
-        Layout::new("").object(event.hash).to_string_lossy().into_owned()
-    } else {
-        event.name.clone()
-    };
-    Reference {
-        writer: writer.to_string(),
-        n: clamp(line.n),
-        time: line.time,
-        artifact_type: event.artifact_type.clone(),
-        uri: event.hash.to_string(),
-        scope: String::new(),
-        direction: event.direction,
-        name: format!("{}:{}", event.name, event.hash),
-        location,
-        bytes: Some(clamp(event.bytes)),
-        version: None,
-        properties: event.properties.clone(),
-    }
-}
-
-/// CMF's form: a set of final values is an artifact of its own, named `<name>:<uuid>:<execution id>`.
-fn metrics_reference(
-    run_id: RunId,
-    writer: WriterId,
-    line: &EventLine,
-    name: &str,
-    metrics: &BTreeMap<String, ParamValue>,
-    ids: Ids,
-) -> Reference {
-    let uri = stable_uuid("metrics", &[&run_id.to_string(), &writer.to_string(), &line.n.to_string()]);
-    Reference {
-        writer: writer.to_string(),
-        n: clamp(line.n),
-        time: line.time,
-        artifact_type: METRICS.to_owned(),
-        name: format!("{name}:{uri}:{}", ids.execution(run_id)),
-        location: name.to_owned(),
-        uri,
-        scope: run_id.to_string(),
-        direction: Direction::Output,
-        bytes: None,
-        version: None,
-        properties: metrics.clone(),
-    }
-}
-
-/// Numbers of segments, as text.
-pub(super) fn numbers(segments: &[u64]) -> String {
-    segments.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// CMF's form: `<path>:<hash>:<execution id>:<uuid>`. A commit that adds no record is the same artifact again.
-fn commit_reference(
-    run_id: RunId,
-    writer: WriterId,
-    line: &EventLine,
-    commit: &MetricsCommitted,
-    ids: Ids,
-) -> Reference {
-    let layout = Layout::new("");
-    let folder = match MetricsName::try_new(&commit.metrics_name) {
-        Ok(name) => layout.segments(run_id, &name),
-        Err(_) => layout.run(run_id).join(&commit.metrics_name),
-    };
-    let location = folder.to_string_lossy().into_owned();
-    let identity = commit.identity;
-    let uuid = stable_uuid("step metrics", &[&run_id.to_string(), &writer.to_string(), &line.n.to_string()]);
-    let properties = BTreeMap::from([
-        ("metrics_name".to_owned(), ParamValue::Text(commit.metrics_name.clone())),
-        ("version".to_owned(), ParamValue::Int(commit.version.into())),
-        ("rows".to_owned(), ParamValue::Int(clamp(commit.rows))),
-        ("writer".to_owned(), ParamValue::Text(writer.to_string())),
-        (SEGMENTS_PROPERTY.to_owned(), ParamValue::Text(numbers(&commit.segments))),
-    ]);
-    Reference {
-        writer: writer.to_string(),
-        n: clamp(line.n),
-        time: line.time,
-        artifact_type: STEP_METRICS.to_owned(),
-        uri: identity.to_string(),
-        scope: format!("{run_id}/{}", commit.metrics_name),
-        direction: Direction::Output,
-        name: format!("{location}:{identity}:{}:{uuid}", ids.execution(run_id)),
-        location,
-        bytes: None,
-        version: Some(commit.version.into()),
-        properties,
-    }
 }

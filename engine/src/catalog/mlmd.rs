@@ -70,17 +70,22 @@ pub(super) fn execution_state(state: RunState) -> i64 {
     }
 }
 
-/// `Event.type`: 3 INPUT, 4 OUTPUT.
+/// `Event.type`: 3 INPUT, 4 OUTPUT, 6 INTERNAL_OUTPUT.
 pub(super) fn event_type(direction: Direction) -> i64 {
     match direction {
         Direction::Input => 3,
         Direction::Output => 4,
+        Direction::InternalOutput => 6,
     }
 }
 
 /// The direction of an `Event.type`.
 pub(super) fn direction(event_type: i64) -> Direction {
-    if event_type == 3 { Direction::Input } else { Direction::Output }
+    match event_type {
+        3 => Direction::Input,
+        6 => Direction::InternalOutput,
+        _ => Direction::Output,
+    }
 }
 
 /// Milliseconds of a time in nanoseconds.
@@ -95,6 +100,17 @@ pub(super) enum PropertyValue {
     Int(i64),
     Float(f64),
     Text(String),
+}
+
+impl PropertyValue {
+    /// `TypeProperty.data_type`: 1 integer, 2 float, 3 text.
+    pub fn data_type(&self) -> i64 {
+        match self {
+            Self::Int(_) => PROPERTY_INT,
+            Self::Float(_) => 2,
+            Self::Text(_) => PROPERTY_STRING,
+        }
+    }
 }
 
 impl From<&ParamValue> for PropertyValue {

@@ -17,12 +17,16 @@
 //! display name is the custom property `stepwell:name`, tags are `stepwell:tag:<key>`, parameters keep their names.
 
 mod apply;
+mod artifacts;
 mod compare;
 mod connection;
+mod contexts;
 mod digest;
+mod executions;
 mod ids;
 mod mlmd;
 mod reader;
+mod references;
 mod refresh;
 mod segments;
 mod shared;
@@ -36,3 +40,29 @@ pub use digest::run_state;
 pub use reader::{CatalogSnapshot, MetricsCommitInfo};
 pub(crate) use reader::{Committed, ReplacedSegment};
 pub use refresh::{DamagedLine, RefreshReport, ReindexReport};
+
+use crate::events::ArtifactKey;
+use crate::ids::RunId;
+
+/// Ids of a catalog in which no two of them met: the usual case.
+const USUAL: ids::Ids = ids::Ids { salt: 0, bits: ids::ID_BITS };
+
+/// `Artifact.id` of an artifact, in a catalog in which no two ids met.
+pub(crate) fn artifact_id(key: &ArtifactKey) -> i64 {
+    USUAL.artifact(&key.artifact_type, &key.uri, &key.scope)
+}
+
+/// `Execution.id` of a run, likewise.
+pub(crate) fn execution_id(run: RunId) -> i64 {
+    USUAL.execution(run)
+}
+
+/// `Context.id` of a pipeline, likewise.
+pub(crate) fn pipeline_id(pipeline: &str) -> i64 {
+    USUAL.pipeline(pipeline)
+}
+
+/// `Context.id` of a stage, likewise.
+pub(crate) fn stage_id(pipeline: &str, stage: &str) -> i64 {
+    USUAL.stage(&format!("{pipeline}/{stage}"))
+}

@@ -9,14 +9,14 @@ use rusqlite::types::Type as SqlType;
 use rusqlite::{Connection, Row};
 
 use super::connection::{Catalog, CatalogVersion, Place, failed, is_inherited, open_read_only_file};
-use super::mlmd::{direction, typed_value};
+use super::mlmd::typed_value;
 use crate::error::Result;
 use crate::events::{
     Extreme, GapEvent, GapKind, MetricStats, MetricsCommitted, ParamValue, PlacedValue, ProcessInfo, Watermark,
 };
 use crate::ids::{RunId, WriterId};
 use crate::layout::Layout;
-use crate::snapshot::{ArtifactInfo, GapInfo, LineageEdge, RunInfo, RunState, SegmentInfo, WriterInfo};
+use crate::snapshot::{ExecutionInfo, GapInfo, GitInfo, RunInfo, RunState, SegmentInfo, WriterInfo};
 
 /// The catalog at one moment: later changes are not seen. `Send` and `Sync`; calls from several threads take turns.
 #[derive(Debug)]
@@ -172,7 +172,9 @@ impl CatalogSnapshot {
         }
         writers.values_mut().for_each(|writers| writers.sort_by_key(|writer| writer.writer));
         self.rows(
-            "SELECT run_id, pipeline, stage, name, state, started, ended FROM stepwell_run ORDER BY started, run_id",
+            "SELECT run_id, pipeline, stage, name, state, started, ended, execution_id, execution_type, execution_name, command,
+                 git_repo, git_commit, git_branch, source_id
+             FROM stepwell_run ORDER BY started, run_id",
             |row| {
                 let run: String = row.get(0)?;
                 Ok(RunInfo {
@@ -186,6 +188,14 @@ impl CatalogSnapshot {
                     params: params.remove(&run).unwrap_or_default(),
                     tags: tags.remove(&run).unwrap_or_default(),
                     writers: writers.remove(&parsed(row, 0)?).unwrap_or_default(),
+                    execution: ExecutionInfo {
+                        id: row.get(7)?,
+                        execution_type: row.get(8)?,
+                        name: row.get(9)?,
+                        command: row.get(10)?,
+                        git: GitInfo { remote: row.get(11)?, commit: row.get(12)?, branch: row.get(13)? },
+                        source_id: row.get(14)?,
+                    },
                 })
             },
         )
@@ -295,73 +305,6 @@ impl CatalogSnapshot {
         Ok(watermarks)
     }
 
-    /// All artifacts, ordered by creation time, then id. Properties are those the runs gave, with their types; of final
-    /// metrics their values; of committed metrics what was committed.
-    ///
-    /// # Errors
-    /// As [`CatalogSnapshot::runs`].
-    pub fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
-        let mut properties: BTreeMap<i64, BTreeMap<String, ParamValue>> = BTreeMap::new();
-        // In the order of uses: a later one replaces what an earlier one said.
-        for (artifact, name, value) in self.rows(
-            "SELECT reference.artifact_id, property.name, property.kind, property.value
-             FROM stepwell_reference AS reference JOIN stepwell_reference_property AS property USING (run_id, writer, n)
-             ORDER BY reference.artifact_id, reference.time, reference.run_id, reference.writer, reference.n",
-            |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, typed_value(row, 2)?)),
-        )? {
-            properties.entry(artifact).or_default().insert(name, value);
-        }
-        let mut facts: BTreeMap<i64, (Option<u64>, Option<u32>)> = BTreeMap::new();
-        for (artifact, bytes, version) in self.rows(
-            "SELECT artifact_id, max(bytes), max(version) FROM stepwell_reference GROUP BY artifact_id",
-            |row| {
-                let bytes: Option<i64> = row.get(1)?;
-                Ok((row.get::<_, i64>(0)?, bytes.map(i64::cast_unsigned), row.get(2)?))
-            },
-        )? {
-            facts.insert(artifact, (bytes, version));
-        }
-        self.rows(
-            "SELECT artifact.id, type.name, artifact.name, artifact.uri, artifact.create_time_since_epoch
-             FROM Artifact AS artifact JOIN Type AS type ON type.id = artifact.type_id
-             ORDER BY artifact.create_time_since_epoch, artifact.id",
-            |row| {
-                let id = row.get(0)?;
-                let (bytes, version) = facts.remove(&id).unwrap_or_default();
-                Ok(ArtifactInfo {
-                    id,
-                    artifact_type: row.get(1)?,
-                    name: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-                    uri: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
-                    bytes,
-                    version,
-                    created_millis: row.get(4)?,
-                    properties: properties.remove(&id).unwrap_or_default(),
-                })
-            },
-        )
-    }
-
-    /// All edges between runs and artifacts, ordered by time, run, artifact.
-    ///
-    /// # Errors
-    /// As [`CatalogSnapshot::runs`].
-    pub fn lineage(&self) -> Result<Vec<LineageEdge>> {
-        self.rows(
-            "SELECT run.run_id, event.artifact_id, event.type, event.milliseconds_since_epoch AS time
-             FROM Event AS event JOIN stepwell_run AS run ON run.execution_id = event.execution_id
-             ORDER BY time, run.run_id, event.artifact_id, event.type",
-            |row| {
-                Ok(LineageEdge {
-                    run_id: parsed(row, 0)?,
-                    artifact_id: row.get(1)?,
-                    direction: direction(row.get(2)?),
-                    time_millis: row.get::<_, Option<i64>>(3)?.unwrap_or_default(),
-                })
-            },
-        )
-    }
-
     /// All losses that were told, damaged lines of event logs among them, ordered by run, writer, time.
     ///
     /// # Errors
@@ -441,7 +384,7 @@ impl CatalogSnapshot {
         Ok(commits)
     }
 
-    fn rows<T>(&self, sql: &str, mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+    pub(super) fn rows<T>(&self, sql: &str, mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         connection
             .prepare_cached(sql)
@@ -482,7 +425,7 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 /// A text column that is an id or a hash.
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,

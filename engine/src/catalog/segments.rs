@@ -1,12 +1,11 @@
-//! Rows of segments, and the recorded uses of artifacts as they are in the catalog.
+//! Rows of segments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
 use super::apply::{Applier, Outcome};
-use super::digest::{Reference, RunFacts, clamp};
-use super::mlmd::{direction, typed_value};
+use super::digest::{RunFacts, clamp};
 use crate::events::{MetricStats, SegmentRecord};
 use crate::ids::{RunId, WriterId};
 
@@ -85,53 +84,7 @@ impl Applier<'_> {
         }
         Ok(())
     }
-
-    /// The recorded uses of artifacts by a run, by artifact.
-    pub(super) fn references(&self, run_id: &str) -> rusqlite::Result<BTreeMap<i64, Vec<Reference>>> {
-        let mut references: BTreeMap<i64, Vec<Reference>> = BTreeMap::new();
-        let mut properties = self.reference_properties(run_id)?;
-        let mut select = self.connection.prepare_cached(
-            "SELECT artifact_id, writer, n, time, artifact_type, uri, scope, direction, name, location, bytes, version
-             FROM stepwell_reference WHERE run_id = ?1 ORDER BY writer, n",
-        )?;
-        let mut rows = select.query([run_id])?;
-        while let Some(row) = rows.next()? {
-            let (writer, n): (String, i64) = (row.get(1)?, row.get(2)?);
-            let properties = properties.remove(&(writer.clone(), n)).unwrap_or_default();
-            let reference = Reference {
-                writer,
-                n,
-                time: row.get(3)?,
-                artifact_type: row.get(4)?,
-                uri: row.get(5)?,
-                scope: row.get(6)?,
-                direction: direction(row.get(7)?),
-                name: row.get(8)?,
-                location: row.get(9)?,
-                bytes: row.get(10)?,
-                version: row.get(11)?,
-                properties,
-            };
-            references.entry(row.get(0)?).or_default().push(reference);
-        }
-        Ok(references)
-    }
-
-    fn reference_properties(&self, run_id: &str) -> rusqlite::Result<PropertiesByUse> {
-        let mut properties = PropertiesByUse::new();
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT writer, n, name, kind, value FROM stepwell_reference_property WHERE run_id = ?1")?;
-        let mut rows = select.query([run_id])?;
-        while let Some(row) = rows.next()? {
-            properties.entry((row.get(0)?, row.get(1)?)).or_default().insert(row.get(2)?, typed_value(row, 3)?);
-        }
-        Ok(properties)
-    }
 }
-
-/// Properties by the writer and number of the use.
-type PropertiesByUse = BTreeMap<(String, i64), BTreeMap<String, crate::events::ParamValue>>;
 
 /// Floats that carry data are stored as their bits: SQL has no NaN, and makes -0.0 an integer.
 fn bits(value: f64) -> i64 {

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::apply::{Applier, Failure, Outcome};
 use super::mlmd::{
-    ARTIFACT_LIVE, FIXED_TYPE_MAX, METRICS, MODEL, Owner, PARENT_CONTEXT_TYPE, PIPELINE_STAGE_TYPE, PropertyValue,
-    STEP_METRICS, TypeKind, VALIDATION_OUTPUT, millis, typed_value,
+    ARTIFACT_LIVE, FIXED_TYPE_MAX, METRICS, MODEL, Owner, PropertyValue, STEP_METRICS, TypeKind, VALIDATION_OUTPUT,
+    millis, typed_value,
 };
-use crate::events::ParamValue;
+use crate::events::{ParamValue, Properties};
 
 /// An artifact, made from all its uses in the order of time: the first gives it its name and creation time, each later one
 /// may add properties and pipelines.
@@ -18,8 +18,12 @@ struct SharedArtifact {
     artifact_type: String,
     uri: String,
     name: String,
+    /// Milliseconds since the Unix epoch.
     created: i64,
     updated: i64,
+    state: Option<i64>,
+    /// Described in ML Metadata's terms: its declared properties are those that were given.
+    is_record: bool,
     git_repo: String,
     /// `<pipeline>:<location>`, each once.
     urls: Vec<String>,
@@ -28,7 +32,10 @@ struct SharedArtifact {
     /// Of each pipeline, the context of its first use there: what the artifact is attributed to. `cmflib` lists the artifacts
     /// of a pipeline stage by stage, and would list one that several stages use several times.
     homes: BTreeMap<String, i64>,
-    properties: BTreeMap<String, ParamValue>,
+    /// Of a record, the contexts that it is said to be attributed to.
+    attributed: BTreeSet<i64>,
+    properties: Properties,
+    declared: Properties,
 }
 
 impl Applier<'_> {
@@ -44,8 +51,11 @@ impl Applier<'_> {
         for (artifact, old_contexts) in &touched.artifacts {
             self.settle_artifact(*artifact, old_contexts)?;
         }
-        for stage in &touched.stages {
-            self.drop_unused_type(TypeKind::Execution, stage)?;
+        for (execution_type, name) in &touched.execution_names {
+            self.settle_execution_name(execution_type, name)?;
+        }
+        for execution_type in &touched.execution_types {
+            self.drop_unused_type(TypeKind::Execution, execution_type)?;
         }
         for artifact_type in &touched.artifact_types {
             self.drop_unused_type(TypeKind::Artifact, artifact_type)?;
@@ -53,71 +63,14 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn settle_pipeline(&self, pipeline: &str) -> Outcome {
-        let id = self.ids.pipeline(pipeline);
-        let started: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT min(started) FROM stepwell_run WHERE pipeline = ?1")?
-            .query_row([pipeline], |row| row.get(0))?;
-        match started {
-            Some(started) => self.put_context(id, PARENT_CONTEXT_TYPE, pipeline, "Pipeline", started),
-            None => self.drop_context(PARENT_CONTEXT_TYPE, pipeline),
-        }
-    }
-
-    /// A stage belongs to its pipeline; `a/b` + `c` and `a` + `b/c` are one context in ML Metadata, with two parents.
-    fn settle_stage(&self, context_name: &str) -> Outcome {
-        let id = self.ids.stage(context_name);
-        let pipelines: Vec<(String, i64)> = self
-            .connection
-            .prepare_cached(
-                "SELECT pipeline, min(started) FROM stepwell_run WHERE context_name = ?1 GROUP BY pipeline",
-            )?
-            .query_map([context_name], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let Some(started) = pipelines.iter().map(|(_, started)| *started).min() else {
-            return self.drop_context(PIPELINE_STAGE_TYPE, context_name);
-        };
-        self.put_context(id, PIPELINE_STAGE_TYPE, context_name, "Pipeline_Stage", started)?;
-        self.run("DELETE FROM ParentContext WHERE context_id = ?1", [id])?;
-        for (pipeline, _) in pipelines {
-            self.run(
-                "INSERT INTO ParentContext (context_id, parent_context_id) VALUES (?1, ?2)",
-                [id, self.ids.pipeline(&pipeline)],
-            )?;
-        }
-        Ok(())
-    }
-
-    fn put_context(&self, id: i64, type_id: i64, name: &str, property: &str, started: i64) -> Outcome {
-        let time = millis(started);
-        let updated = self.run(
-            "UPDATE Context SET create_time_since_epoch = ?4, last_update_time_since_epoch = ?4
-             WHERE id = ?1 AND type_id = ?2 AND name = ?3",
-            params![id, type_id, name, time],
+    /// Names of executions are unique within their type. Of several runs that claim one, the first by its id has it.
+    fn settle_execution_name(&self, execution_type: &str, name: &str) -> Outcome {
+        let runs = "SELECT execution_id FROM stepwell_run WHERE execution_type = ?1 AND execution_name = ?2";
+        self.run(&format!("UPDATE Execution SET name = NULL WHERE id IN ({runs})"), params![execution_type, name])?;
+        self.run(
+            &format!("UPDATE Execution SET name = ?2 WHERE id = ({runs} ORDER BY run_id LIMIT 1)"),
+            params![execution_type, name],
         )?;
-        if updated == 0 {
-            self.insert(
-                "INSERT INTO Context (id, type_id, name, create_time_since_epoch, last_update_time_since_epoch)
-                 VALUES (?1, ?2, ?3, ?4, ?4)",
-                params![id, type_id, name, time],
-            )?;
-            Owner::Context.write_property(self.connection, id, property, false, &name.into())?;
-        }
-        Ok(())
-    }
-
-    fn drop_context(&self, type_id: i64, name: &str) -> Outcome {
-        let id: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT id FROM Context WHERE type_id = ?1 AND name = ?2")?
-            .query_row(params![type_id, name], |row| row.get(0))
-            .optional()?;
-        if let Some(id) = id {
-            self.run("DELETE FROM Context WHERE id = ?1", [id])?;
-            self.run("DELETE FROM ParentContext WHERE context_id = ?1", [id])?;
-            Owner::Context.remove_properties(self.connection, id)?;
-        }
         Ok(())
     }
 
@@ -138,23 +91,26 @@ impl Applier<'_> {
                 id,
                 type_id,
                 artifact.uri,
-                ARTIFACT_LIVE,
+                artifact.state,
                 artifact.name,
-                millis(artifact.created),
-                millis(artifact.updated)
+                artifact.created,
+                artifact.updated
             ],
         )?;
         let (declared, custom) = artifact.split_properties();
         for (name, value) in declared {
-            Owner::Artifact.write_property(self.connection, id, name, false, &PropertyValue::Text(value))?;
+            if artifact.is_record {
+                self.declare(type_id, name, &value)?;
+            }
+            Owner::Artifact.write_property(self.connection, id, name, false, &value)?;
         }
         for (name, value) in custom {
             Owner::Artifact.write_property(self.connection, id, name, true, &value.into())?;
         }
-        for context in artifact.homes.values().collect::<BTreeSet<_>>() {
+        for context in artifact.attributed_to() {
             self.insert(
                 "INSERT INTO Attribution (id, context_id, artifact_id) VALUES (?1, ?2, ?3)",
-                [self.ids.attribution(*context, id), *context, id],
+                [self.ids.attribution(context, id), context, id],
             )?;
         }
         Ok(())
@@ -164,7 +120,8 @@ impl Applier<'_> {
     fn read_uses(&self, id: i64) -> Outcome<Option<SharedArtifact>> {
         let mut select = self.connection.prepare_cached(
             "SELECT reference.artifact_type, reference.uri, reference.scope, reference.name, reference.time, reference.location,
-                 run.context_id, run.pipeline, run.git_repo
+                 run.context_id, run.pipeline, run.git_repo, reference.is_record, reference.attributed, reference.created,
+                 reference.updated, reference.state, reference.source_id
              FROM stepwell_reference AS reference JOIN stepwell_run AS run ON run.run_id = reference.run_id
              WHERE reference.artifact_id = ?1
              ORDER BY reference.time, reference.run_id, reference.writer, reference.n",
@@ -174,53 +131,45 @@ impl Applier<'_> {
         let mut urls_seen = BTreeSet::new();
         while let Some(row) = rows.next()? {
             let (artifact_type, uri, scope): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let (time, git_repo): (i64, Option<String>) = (row.get(4)?, row.get(8)?);
-            let name = row.get(3)?;
-            let (artifact, first_scope) = shared.get_or_insert_with(|| {
-                let artifact = SharedArtifact {
-                    artifact_type: artifact_type.clone(),
-                    uri: uri.clone(),
-                    name,
-                    created: time,
-                    updated: time,
-                    git_repo: git_repo.unwrap_or_default(),
-                    urls: Vec::new(),
-                    contexts: BTreeSet::new(),
-                    homes: BTreeMap::new(),
-                    properties: BTreeMap::new(),
-                };
-                (artifact, scope.clone())
-            });
+            if shared.is_none() {
+                shared = Some((SharedArtifact::first(row)?, scope.clone()));
+            }
+            let Some((artifact, first_scope)) = &mut shared else { continue };
             if artifact.artifact_type != artifact_type || artifact.uri != uri || *first_scope != scope {
                 return Err(Failure::IdsMeet);
             }
-            artifact.updated = time;
-            let (context, pipeline): (i64, String) = (row.get(6)?, row.get(7)?);
-            artifact.contexts.insert(context);
-            let url = format!("{pipeline}:{}", row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?);
-            artifact.homes.entry(pipeline).or_insert(context);
-            if urls_seen.insert(url.clone()) {
-                artifact.urls.push(url);
-            }
+            artifact.add(row, &mut urls_seen)?;
         }
         let Some((mut artifact, _)) = shared else { return Ok(None) };
-        artifact.properties = self.merged_properties(id)?;
+        artifact.properties = self.merged_properties(id, false)?;
+        artifact.declared = self.merged_properties(id, true)?;
         Ok(Some(artifact))
     }
 
-    fn merged_properties(&self, id: i64) -> rusqlite::Result<BTreeMap<String, ParamValue>> {
+    fn merged_properties(&self, id: i64, is_declared: bool) -> rusqlite::Result<Properties> {
         let mut select = self.connection.prepare_cached(
             "SELECT property.name, property.kind, property.value
              FROM stepwell_reference AS reference JOIN stepwell_reference_property AS property USING (run_id, writer, n)
-             WHERE reference.artifact_id = ?1
+             WHERE reference.artifact_id = ?1 AND property.declared = ?2
              ORDER BY reference.time, reference.run_id, reference.writer, reference.n",
         )?;
-        let mut rows = select.query([id])?;
+        let mut rows = select.query(params![id, is_declared])?;
         let mut merged = BTreeMap::new();
         while let Some(row) = rows.next()? {
             merged.insert(row.get(0)?, typed_value(row, 1)?);
         }
         Ok(merged)
+    }
+
+    /// Makes sure that a type declares a property. Where values are of several kinds, it is the widest of them: text, float, integer.
+    pub(super) fn declare(&self, type_id: i64, name: &str, value: &PropertyValue) -> Outcome {
+        self.run(
+            "INSERT INTO TypeProperty (type_id, name, data_type) VALUES (?1, ?2, ?3)
+             ON CONFLICT (type_id, name) DO UPDATE SET data_type = max(data_type, excluded.data_type)
+             WHERE data_type < excluded.data_type",
+            params![type_id, name, value.data_type()],
+        )?;
+        Ok(())
     }
 
     /// Id of a type, which is made when it is missing.
@@ -264,10 +213,57 @@ impl Applier<'_> {
 }
 
 impl SharedArtifact {
-    /// The properties that the type declares, which are all text, and the others.
-    fn split_properties(&self) -> (Vec<(&'static str, String)>, BTreeMap<&str, &ParamValue>) {
+    /// What the first use makes of it.
+    fn first(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (time, created, state): (i64, Option<i64>, Option<i64>) = (row.get(4)?, row.get(11)?, row.get(13)?);
+        let source: Option<i64> = row.get(14)?;
+        Ok(Self {
+            artifact_type: row.get(0)?,
+            uri: row.get(1)?,
+            name: row.get(3)?,
+            created: created.unwrap_or_else(|| millis(time)),
+            updated: 0,
+            state: if source.is_some() { state } else { Some(ARTIFACT_LIVE) },
+            is_record: row.get(9)?,
+            git_repo: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
+            urls: Vec::new(),
+            contexts: BTreeSet::new(),
+            homes: BTreeMap::new(),
+            attributed: BTreeSet::new(),
+            properties: Properties::new(),
+            declared: Properties::new(),
+        })
+    }
+
+    /// What one use, the first among them, adds.
+    fn add(&mut self, row: &Row<'_>, urls_seen: &mut BTreeSet<String>) -> rusqlite::Result<()> {
+        let (time, context, pipeline): (i64, i64, String) = (row.get(4)?, row.get(6)?, row.get(7)?);
+        let updated: Option<i64> = row.get(12)?;
+        self.updated = self.updated.max(updated.unwrap_or_else(|| millis(time)));
+        self.contexts.insert(context);
+        if row.get(10)? {
+            self.attributed.insert(context);
+        }
+        let url = format!("{pipeline}:{}", row.get_ref(5)?.as_str()?);
+        self.homes.entry(pipeline).or_insert(context);
+        if urls_seen.insert(url.clone()) {
+            self.urls.push(url);
+        }
+        Ok(())
+    }
+
+    fn attributed_to(&self) -> BTreeSet<i64> {
+        if self.is_record { self.attributed.clone() } else { self.homes.values().copied().collect() }
+    }
+
+    /// The properties that the type declares, and the others.
+    fn split_properties(&self) -> (Vec<(&str, PropertyValue)>, BTreeMap<&str, &ParamValue>) {
         let mut custom: BTreeMap<&str, &ParamValue> =
             self.properties.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        if self.is_record {
+            let declared = self.declared.iter().map(|(name, value)| (name.as_str(), value.into()));
+            return (declared.collect(), custom);
+        }
         let mut given = |name: &'static str, default: &str| {
             (name, custom.remove(name).map_or_else(|| default.to_owned(), ParamValue::to_display))
         };
@@ -286,6 +282,6 @@ impl SharedArtifact {
             VALIDATION_OUTPUT => vec![given("version", "")],
             _ => vec![("git_repo", self.git_repo.clone()), commit, url],
         };
-        (declared, custom)
+        (declared.into_iter().map(|(name, value)| (name, PropertyValue::Text(value))).collect(), custom)
     }
 }

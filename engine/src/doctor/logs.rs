@@ -208,6 +208,7 @@ fn tell(
         match &line.event {
             Event::Gap(gap) => told.push(GapInfo { run_id, writer, time: line.time, gap: gap.clone() }),
             Event::Artifact(artifact) if artifact.stored => stored.push(artifact.hash),
+            Event::Record(record) => stored.extend(record.content),
             _ => {}
         }
     }

@@ -51,6 +51,7 @@ fn started(full: bool) -> WriterStarted {
         command: text("c").unwrap_or_default(),
         git_repo: text("r"),
         git_commit: text("c"),
+        git_branch: text("b"),
         journals: text("j").map(Into::into),
     }
 }
@@ -76,6 +77,34 @@ fn segment() -> SegmentRecord {
     }
 }
 
+fn origin(full: bool) -> Origin {
+    let number = full.then_some(1);
+    Origin { source_id: number, state: number, created_millis: number, updated_millis: number }
+}
+
+fn key(full: bool) -> ArtifactKey {
+    let scope = if full { "s" } else { "" };
+    ArtifactKey { artifact_type: "t".into(), uri: "u".into(), scope: scope.into() }
+}
+
+fn record(full: bool, values: &Properties) -> ArtifactRecord {
+    let values = if full { values.clone() } else { Properties::new() };
+    ArtifactRecord {
+        direction: full.then_some(Direction::InternalOutput),
+        artifact_type: "t".into(),
+        name: "n".into(),
+        uri: "u".into(),
+        declared: values.clone(),
+        properties: values,
+        path: full.then(|| "p".to_owned()),
+        bytes: full.then_some(1),
+        content: full.then(|| blake3::hash(b"").into()),
+        attributed: full,
+        time_millis: full.then_some(1),
+        origin: origin(full),
+    }
+}
+
 /// One of each event; with every optional field, or without any.
 fn samples(full: bool) -> Vec<Event> {
     let values = BTreeMap::from([("k".to_owned(), ParamValue::Float(0.5))]);
@@ -98,6 +127,21 @@ fn samples(full: bool) -> Vec<Event> {
         Event::Params { params: values.clone() },
         Event::Tags { tags: BTreeMap::from([("k".to_owned(), "v".to_owned())]) },
         Event::Artifact(Box::new(artifact)),
+        Event::Record(Box::new(record(full, &values))),
+        Event::Execution(Box::new(ExecutionRecord {
+            execution_type: full.then(|| "t".to_owned()),
+            name: full.then(|| "n".to_owned()),
+            declared: if full { values.clone() } else { Properties::new() },
+            origin: origin(full),
+        })),
+        Event::Context(Box::new(ContextRecord {
+            pipeline: "p".into(),
+            stage: full.then(|| "s".to_owned()),
+            properties: if full { values.clone() } else { Properties::new() },
+            origin: origin(full),
+        })),
+        Event::Link(Box::new(LinkEvent { source: key(full), target: key(full), relation: "derived".into() })),
+        Event::Alias(Box::new(AliasEvent { alias: "a".into(), name: "n".into(), artifact: full.then(|| key(full)) })),
         Event::ExecutionMetrics { name: "n".into(), metrics: values },
         Event::Segments(Box::new(SegmentsEvent { segments: vec![segment()], watermarks })),
         Event::SegmentSetAside { file: "m/f".into(), rows: 1 },
@@ -117,6 +161,7 @@ fn samples(full: bool) -> Vec<Event> {
         match event {
             Event::WriterStarted(_) | Event::Params { .. } | Event::Tags { .. } | Event::Artifact(_) => {}
             Event::ExecutionMetrics { .. } | Event::Segments(_) | Event::MetricsCommitted(_) | Event::Gap(_) => {}
+            Event::Record(_) | Event::Execution(_) | Event::Context(_) | Event::Link(_) | Event::Alias(_) => {}
             Event::Recovered { .. } | Event::WriterFinished { .. } | Event::Unknown => {}
             Event::SegmentSetAside { .. } | Event::SegmentsReplaced(_) | Event::ReplacedRemoved { .. } => {}
         }
@@ -145,6 +190,7 @@ fn events_have_the_fields_of_their_tables() {
     check_object("object watermark", &watermark, &watermark);
     check_object("object summary", &json(stats(true)), &json(stats(false)));
     check_object("object placed value", &json(stats(true).first), &json(stats(false).first));
+    check_object("object artifact key", &json(key(true)), &json(key(false)));
     check_object("object extreme", &json(stats(true).min), &json(stats(true).max));
 }
 

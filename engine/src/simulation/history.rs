@@ -212,6 +212,7 @@ impl History {
             command: String::new(),
             git_repo: None,
             git_commit: None,
+            git_branch: None,
             journals: None,
         };
         let (layout, config) = (self.layout.clone(), self.config.clone());

@@ -11,4 +11,5 @@ mod logging;
 mod lost_journals;
 mod packs;
 mod processes;
+mod records;
 mod recovery;

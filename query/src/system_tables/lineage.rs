@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
-use stepwell_engine::{ArtifactInfo, Direction, LineageEdge};
+use stepwell_engine::{ArtifactInfo, LineageEdge};
 
 use super::RowsError;
 use super::columns::*;
@@ -46,10 +46,7 @@ pub(super) fn rows(snapshot: &dyn SnapshotSource) -> Result<Vec<ArrayRef>, RowsE
         keys(edges.iter().map(|edge| text(edge, |artifact| &artifact.artifact_type)))?,
         texts(edges.iter().map(|edge| text(edge, |artifact| &artifact.name))),
         texts(edges.iter().map(|edge| text(edge, |artifact| &artifact.uri))),
-        keys(edges.iter().map(|edge| match edge.direction {
-            Direction::Input => "input",
-            Direction::Output => "output",
-        }))?,
+        keys(edges.iter().map(|edge| edge.direction.as_str()))?,
         times(edges.iter().map(|edge| micros_of_millis(edge.time_millis))),
     ])
 }

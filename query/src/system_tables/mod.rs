@@ -1,10 +1,13 @@
 //! Tables other than `metrics`: one file each, made from the snapshot when a query names them and not before.
 
+mod aliases;
 mod artifacts;
 pub(crate) mod columns;
 mod engine_stats;
+mod executions;
 mod gaps;
 mod lineage;
+mod links;
 mod params;
 mod pipelines;
 mod runs;
@@ -51,12 +54,15 @@ enum Source {
     Engine,
 }
 
-const DEFINITIONS: [Definition; 11] = [
+const DEFINITIONS: [Definition; 14] = [
     Definition { name: "runs", fields: runs::fields, rows: runs::rows, source: Source::Memory },
     Definition { name: "params", fields: |_| params::fields(), rows: params::rows, source: Source::Memory },
     Definition { name: "summary", fields: |_| summary::fields(), rows: summary::rows, source: Source::Engine },
     Definition { name: "artifacts", fields: |_| artifacts::fields(), rows: artifacts::rows, source: Source::Engine },
     Definition { name: "lineage", fields: |_| lineage::fields(), rows: lineage::rows, source: Source::Engine },
+    Definition { name: "links", fields: |_| links::fields(), rows: links::rows, source: Source::Engine },
+    Definition { name: "aliases", fields: |_| aliases::fields(), rows: aliases::rows, source: Source::Engine },
+    Definition { name: "executions", fields: |_| executions::fields(), rows: executions::rows, source: Source::Memory },
     Definition { name: "pipelines", fields: |_| pipelines::fields(), rows: pipelines::rows, source: Source::Memory },
     Definition { name: "stages", fields: |_| stages::fields(), rows: stages::rows, source: Source::Memory },
     Definition { name: "writers", fields: |_| writers::fields(), rows: writers::rows, source: Source::Memory },

@@ -220,7 +220,7 @@ impl Graph<'_> {
                 continue;
             };
             let (run, artifact) = (Thing::Run(run), Thing::Artifact(artifact));
-            let is_from_run = (edge.direction == Direction::Output) == (way == Way::Forth);
+            let is_from_run = (edge.direction != Direction::Input) == (way == Way::Forth);
             let (from, to) = if is_from_run { (run, artifact) } else { (artifact, run) };
             neighbours.entry(from.key()).or_default().push(to);
         }

@@ -28,7 +28,7 @@ fn an_unknown_table_names_the_nearest_and_all() {
     assert_eq!(
         message("SELECT * FROM metric"),
         "there is no table \"metric\"; did you mean \"metrics\"?; tables: metrics, runs, params, summary, artifacts, \
-         lineage, pipelines, stages, writers, segments, engine_stats, gaps"
+         lineage, links, aliases, executions, pipelines, stages, writers, segments, engine_stats, gaps"
     );
     assert!(message("SELECT * FROM elsewhere.metrics").starts_with("there is no table \"elsewhere.metrics\""));
 }

@@ -17,7 +17,8 @@ use parquet::schema::types::ColumnPath;
 use stepwell_engine::batch::segment_schema;
 use stepwell_engine::events::{Extreme, MetricStats, PlacedValue, ProcessInfo};
 use stepwell_engine::{
-    ContentHash, LiveRows, ParamValue, RunId, RunInfo, RunState, SegmentInfo, SummaryRow, WriterId, WriterInfo,
+    ContentHash, ExecutionInfo, LiveRows, ParamValue, RunId, RunInfo, RunState, SegmentInfo, SummaryRow, WriterId,
+    WriterInfo,
 };
 use stepwell_query::{QueryOptions, QueryResult, Session, SnapshotData};
 
@@ -96,6 +97,7 @@ impl Fixture {
                 drops: 0,
                 journal_folder: None,
             }],
+            execution: ExecutionInfo::default(),
         });
         run_id
     }

@@ -1,7 +1,5 @@
 //! Functions that stand for a table.
 
-use std::collections::BTreeMap;
-
 use stepwell_engine::{ArtifactInfo, Direction, LineageEdge, RunId, WriterId};
 use stepwell_query::{QueryOptions, Session};
 
@@ -145,10 +143,7 @@ fn cycle() -> Session {
         artifact_type: kind.to_owned(),
         name: format!("{name}:{id}aaaaaaaaa"),
         uri: format!("{id}aaaaaaaaa"),
-        bytes: None,
-        version: None,
-        created_millis: 0,
-        properties: BTreeMap::new(),
+        ..ArtifactInfo::default()
     };
     let edge =
         |run: usize, artifact_id, direction| LineageEdge { run_id: runs[run], artifact_id, direction, time_millis: 0 };
@@ -196,11 +191,7 @@ fn a_long_chain_has_short_paths() {
             id,
             artifact_type: "Model".to_owned(),
             name: format!("model-{id:04}"),
-            uri: String::new(),
-            bytes: None,
-            version: None,
-            created_millis: 0,
-            properties: BTreeMap::new(),
+            ..ArtifactInfo::default()
         };
         data.artifacts.push(artifact(index));
         let edge = |artifact_id, direction| LineageEdge { run_id, artifact_id, direction, time_millis: 0 };

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use stepwell_engine::events::{GapEvent, GapKind};
-use stepwell_engine::{ArtifactInfo, Direction, GapInfo, LineageEdge, ParamValue, RunState, WriterId};
+use stepwell_engine::{
+    AliasInfo, ArtifactInfo, Direction, GapInfo, LineageEdge, LinkInfo, ParamValue, RunState, WriterId,
+};
 use stepwell_query::QueryOptions;
 
 use crate::support::{Fixture, Placement, START, ask, session_of};
@@ -102,6 +104,7 @@ fn lineage_knows_its_artifacts() {
         version: None,
         created_millis: START / 1_000_000,
         properties: BTreeMap::from([("rows".to_owned(), ParamValue::Int(3))]),
+        ..ArtifactInfo::default()
     }];
     data.lineage = vec![LineageEdge {
         run_id: fixture.runs[0].run_id,
@@ -109,6 +112,9 @@ fn lineage_knows_its_artifacts() {
         direction: Direction::Input,
         time_millis: START / 1_000_000,
     }];
+    data.links =
+        vec![LinkInfo { run_id: fixture.runs[0].run_id, source: 4, target: 5, relation: "derived".to_owned() }];
+    data.aliases = vec![AliasInfo { name: "digits.csv".to_owned(), alias: "best".to_owned(), artifact_id: 4 }];
     data.gaps = vec![GapInfo {
         run_id: fixture.runs[0].run_id,
         writer: WriterId { rank: 0, attempt: 0, nonce: 1 },
@@ -127,6 +133,8 @@ fn lineage_knows_its_artifacts() {
         ),
         ["prepare|4|Dataset|digits.csv|ab12|input"]
     );
+    assert_eq!(ask(&session, "SELECT source_id, target_id, relation FROM links"), ["4|5|derived"]);
+    assert_eq!(ask(&session, "SELECT name, alias, artifact_id FROM aliases"), ["digits.csv|best|4"]);
     assert_eq!(
         ask(&session, "SELECT writer, kind, ring, records, detail FROM gaps"),
         ["w-0-0-00000001|ring_full|2|9|why"]
@@ -136,6 +144,8 @@ fn lineage_knows_its_artifacts() {
 #[test]
 fn the_store_describes_itself() {
     let session = fixture().session(Placement::Committed);
+    let sql = "SELECT DISTINCT id, type, name, command, git_commit FROM executions";
+    assert_eq!(ask(&session, sql), ["0||null||null"]);
     assert_eq!(
         ask(&session, "SELECT pipeline, stages, runs, running FROM pipelines"),
         ["digits|2|2|0", "speedrun|1|1|1"]

@@ -98,6 +98,7 @@ impl Log {
             command: "train.py --fast".to_owned(),
             git_repo: Some("https://example.org/repo.git".to_owned()),
             git_commit: Some("abc".to_owned()),
+            git_branch: None,
             journals: (writer.attempt == 1).then(|| "/scratch/journals".into()),
         };
         Self { run, writer, lines: vec![EventLine { n: 0, time, event: Event::WriterStarted(Box::new(started)) }] }
