@@ -1,7 +1,7 @@
 //! The catalog of an open store. It is an index of the event logs: a damaged one keeps nobody from logging or reading.
 //!
 //! Whoever opens the store for logging keeps a copy of a damaged catalog in `quarantine/` and builds it anew; whoever only
-//! reads indexes in memory. Both say so once on stderr. A database of another application is refused: it is not ours to
+//! reads indexes in memory. Both say so once on stderr. One of an older version is built anew likewise, without a copy. A database of another application is refused: it is not ours to
 //! replace.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use crate::catalog::{Catalog, is_foreign};
+use crate::catalog::{Catalog, is_foreign, is_older};
 use crate::doctor;
 use crate::error::{Error, Result, with_causes};
 use crate::layout::Layout;
@@ -50,18 +50,28 @@ pub(crate) fn is_damaged(layout: &Layout, error: &Error) -> bool {
 /// A catalog in the place of a damaged one: in the file, or in memory for whoever may not write.
 pub(crate) fn open_anew(layout: &Layout, access: Access, error: &Error) -> Result<Catalog> {
     if access == Access::Read {
-        warn(layout, &format!("{}; until then, the event logs are read instead", with_causes(error)));
+        let what = if is_older(error) {
+            format!("{:?} is of an older version; `stepwell reindex` builds it anew", layout.catalog())
+        } else {
+            with_causes(error)
+        };
+        warn(layout, &format!("{what}; until then, the event logs are read instead"));
         let mut catalog = Catalog::open_in_memory()?;
         catalog.refresh(layout)?;
         return Ok(catalog);
     }
-    doctor::keep_catalog(layout)?;
-    Catalog::rebuild(layout)?;
     let path = layout.catalog();
-    warn(
-        layout,
-        &format!("{path:?} was damaged; it was built anew from the event logs, and a copy is in `quarantine/`"),
-    );
+    if is_older(error) {
+        Catalog::rebuild(layout)?;
+        warn(layout, &format!("{path:?} was of an older version, and was built anew from the event logs"));
+    } else {
+        doctor::keep_catalog(layout)?;
+        Catalog::rebuild(layout)?;
+        warn(
+            layout,
+            &format!("{path:?} was damaged; it was built anew from the event logs, and a copy is in `quarantine/`"),
+        );
+    }
     let mut catalog = Catalog::open(layout)?;
     catalog.refresh(layout)?;
     Ok(catalog)

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use stepwell_engine::batch::segment_schema;
-use stepwell_engine::packs::{PackContents, PackFile};
+use stepwell_engine::packs::{PackContents, PackFile, list};
 use stepwell_engine::{ContentHash, RunId, SegmentInfo};
 
 use crate::error::{DamagedSegment, SegmentFault};
@@ -210,13 +210,15 @@ static SHARED: PerProcess<Shared> = PerProcess::new();
 
 struct Shared {
     memory: Mutex<Memory>,
+    /// What the last count found in packs.
+    packed: Mutex<PackedRows>,
     /// Locks held while a file is hashed, shared out by hash.
     turns: [Mutex<()>; 64],
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { memory: Mutex::default(), turns: std::array::from_fn(|_| Mutex::default()) }
+        Self { memory: Mutex::default(), packed: Mutex::default(), turns: std::array::from_fn(|_| Mutex::default()) }
     }
 }
 
@@ -273,6 +275,46 @@ impl OpenPack {
         }
         packs.insert(pack.blake3, Arc::clone(&contents));
         Ok(Self { file, contents })
+    }
+}
+
+/// Segments whose rows are in packs that this process has compared with their hashes, and that are as they were then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackedRows {
+    /// The packs, in the order of their listing.
+    packs: Vec<ContentHash>,
+    /// Rows by the BLAKE3 of their segment.
+    rows: Arc<HashMap<ContentHash, u64>>,
+}
+
+impl PackedRows {
+    /// Those of the packs of the store at `root` that need not be read to be trusted.
+    pub(crate) fn verified(root: &Path) -> Self {
+        let is_verified =
+            |pack: &PackFile| RegisteredFile::of_pack(pack).is_ok_and(|registered| registered.is_verified());
+        let packs: Vec<ContentHash> =
+            list(root).unwrap_or_default().iter().filter(|pack| is_verified(pack)).map(|pack| pack.blake3).collect();
+        let known = lock(&SHARED.get().packed).clone();
+        if known.packs == packs {
+            return known;
+        }
+        let contents: Vec<Arc<PackContents>> = {
+            let memory = lock(&SHARED.get().memory);
+            packs.iter().filter_map(|pack| memory.packs.get(pack).cloned()).collect()
+        };
+        let rows_of = |contents: &Arc<PackContents>| {
+            contents.segments().map(|segment| (segment, contents.rows_of_segment(segment))).collect::<Vec<_>>()
+        };
+        let packed = Self { rows: Arc::new(contents.iter().flat_map(rows_of).collect()), packs };
+        if contents.len() == packed.packs.len() {
+            lock(&SHARED.get().packed).clone_from(&packed);
+        }
+        packed
+    }
+
+    /// Whether all rows of a segment are in one of them.
+    pub(crate) fn has_all(&self, segment: &SegmentInfo) -> bool {
+        self.rows.get(&segment.blake3) == Some(&segment.rows)
     }
 }
 

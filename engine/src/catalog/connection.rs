@@ -21,6 +21,8 @@ use crate::storage::{Disk, sync_folder};
 
 /// Version of the catalog's tables, in `PRAGMA user_version`.
 pub(super) const CATALOG_VERSION: i64 = 5;
+/// Beginning of what is wrong with a catalog that an older version of Stepwell made: nothing but its tables.
+const OLDER_VERSION: &str = "it is of the older version";
 /// `PRAGMA application_id`: "Swel".
 pub(super) const APPLICATION_ID: i64 = 0x5377_656C;
 /// How long a connection waits for another process's transaction.
@@ -432,10 +434,15 @@ fn check_version(connection: &Connection, path: &Path) -> Result<()> {
     }
     if version < CATALOG_VERSION {
         // An index is not migrated but built anew: that is as fast, and one way less to be wrong.
-        let fault = format!("it is of the older version {version}; `stepwell reindex` rebuilds it");
+        let fault = format!("{OLDER_VERSION} {version}; `stepwell reindex` rebuilds it");
         return Err(Error::Damaged { path: path.to_owned(), fault });
     }
     Ok(())
+}
+
+/// Whether nothing is wrong with a catalog but that an older version of Stepwell made it.
+pub(crate) fn is_older(error: &Error) -> bool {
+    matches!(error, Error::Damaged { fault, .. } if fault.starts_with(OLDER_VERSION))
 }
 
 /// Whether the file is a sound database that is not a catalog of Stepwell.

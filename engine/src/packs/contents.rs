@@ -104,7 +104,7 @@ impl PackContents {
     }
 
     /// All rows of a segment.
-    pub(super) fn rows_of_segment(&self, segment: ContentHash) -> u64 {
+    pub fn rows_of_segment(&self, segment: ContentHash) -> u64 {
         let metrics = self.segments.get(&segment).into_iter().flatten();
         metrics.map(|(_, rows)| rows.end - rows.start).sum()
     }

@@ -324,3 +324,17 @@ fn what_cannot_be_imported_changes_nothing() {
         .collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".tmp-")), "{left:?}");
 }
+
+#[test]
+fn a_catalog_of_an_older_version_is_built_anew_and_leaves_no_copy() {
+    let (folder, store) = temporary();
+    start(&store, "s").finish().expect("finish");
+    let (path, before) = (store.catalog_file().expect("catalog"), dump(&store));
+    drop(store);
+    let older = Connection::open(&path).expect("open");
+    older.execute_batch("PRAGMA user_version = 4; DROP TABLE stepwell_alias;").expect("older");
+    drop(older);
+    let store = open(&folder.path().join("store"), small_config());
+    assert_eq!(dump(&store), before);
+    assert!(!folder.path().join("store/quarantine").exists(), "nothing was damaged");
+}
