@@ -24,7 +24,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -200,6 +200,9 @@ $(VENV_BENCH)/.wheel: wheel
 snapshots: $(VENV_BENCH)/.wheel ## SQL at 200 moments while 4 processes log 250,000 records a second each and one compacts, for a minute
 	cd python/tests && STEPWELL_SNAPSHOT_SECONDS=60 STEPWELL_SNAPSHOTS=200 STEPWELL_SNAPSHOT_RATE=250000 STEPWELL_SNAPSHOT_GRACE_SECS=5 \
 		$(VENV_BENCH)/bin/python -m pytest -q -s test_snapshots.py
+
+executions: python ## 1,000 executions with artifacts logged by 16 processes at once (EXECUTIONS=n)
+	cd python/tests && STEPWELL_EXECUTIONS=$(or $(EXECUTIONS),1000) $(VENV)/bin/python -m pytest -q test_many_executions.py
 
 bench-sql: $(VENV_BENCH)/.wheel ## Measure: the same questions asked with Stepwell and with DuckDB; log calls beside SQL
 	$(VENV_BENCH)/bin/python benches/sql/bench.py --sizes $(SQL_SIZES) \
