@@ -24,7 +24,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test lineage-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ demo: ## Train on real digits, kill a run, recover it, import 36 real runs, ask 
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/stepwell demo
 
-test: check rust-test model-test python-test recipes-test mlmd-test peers-test report-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
+test: check rust-test model-test python-test recipes-test mlmd-test lineage-test peers-test report-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
 	@echo "all tests passed"
 
 check: ## Formatting, clippy, rustdoc, file lengths
@@ -105,6 +105,18 @@ $(VENV_MLMD)/.tools: tests/mlmd/requirements.txt | $(VENV)/.tools
 	$(PYTHON) -m venv $(VENV_MLMD)
 	$(VENV_MLMD)/bin/pip install --quiet --disable-pip-version-check -r tests/mlmd/requirements.txt
 	touch $@
+
+VENV_LINEAGE := $(CURDIR)/.venv/lineage
+$(VENV_LINEAGE)/.tools: tests/lineage/requirements.txt
+	$(PYTHON) -m venv $(VENV_LINEAGE)
+	$(VENV_LINEAGE)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+lineage-test: $(VENV_LINEAGE)/.tools ## Lineage in a real Cypher database over Bolt, and in other readers
+	rm -rf $(TARGET)/lineage && mkdir -p $(TARGET)/lineage
+	$(CARGO) build --locked --workspace --bins
+	STEPWELL_LINEAGE_KEEP=$(TARGET)/lineage $(CARGO) test --locked --workspace --test it lineage_stores_are_kept -- --ignored
+	STEPWELL_BIN=$(TARGET)/debug/stepwell STEPWELL_LINEAGE_KEEP=$(TARGET)/lineage $(VENV_LINEAGE)/bin/python -m pytest -q -p no:cacheprovider tests/lineage
 
 # ml-metadata has wheels for CPython 3.10 and 3.11 only; with another Python its test is left out, and said so.
 mlmd-test: python ## ml-metadata's own library reads the catalog

@@ -1,10 +1,14 @@
 //! The command line: every command, option and default.
 
+mod lineage;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stepwell_query::Parameter;
+
+pub use lineage::{DirectionArg, LineageArgs, LineageFormat};
 
 /// Default store, when neither `--store` nor the environment names one.
 pub const DEFAULT_STORE: &str = ".stepwell";
@@ -47,6 +51,8 @@ pub enum Command {
     Sql(SqlArgs),
     /// Draw the curves of one metric, in the terminal or as SVG or PNG
     Plot(PlotArgs),
+    /// Show what an artifact or a run came from and what came of it, as a tree, or for other programs
+    Lineage(LineageArgs),
     /// Publish what a run's ended writers left as versioned metrics artifacts
     Commit(CommitArgs),
     /// Read every file of the store and compare it with its hash

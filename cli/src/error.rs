@@ -107,6 +107,24 @@ pub enum CliError {
         /// What was to be done with them.
         action: &'static str,
     },
+    /// Lineage was asked for of something that is not there.
+    #[error(transparent)]
+    NoLineage(#[from] stepwell_query::lineage::NotFound),
+    /// Not enough was said about the server to load a graph into.
+    #[error("{missing}")]
+    GraphServer {
+        /// What is missing, and how to give it.
+        missing: String,
+    },
+    /// A graph could not be loaded into a server.
+    #[error("could not load the graph into {address}; loading it again goes on where this ended")]
+    GraphLoad {
+        /// The server.
+        address: String,
+        /// Why.
+        #[source]
+        source: Box<neo4rs::Error>,
+    },
     /// Every value is NaN, infinite or outside what a logarithmic axis can show.
     #[error("{metric:?} has no value that can be drawn: all are NaN, infinite or, with --log-y, not above zero")]
     NothingToPlot {

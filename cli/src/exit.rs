@@ -46,10 +46,14 @@ impl Exit {
             CliError::Query(error) => Self::of_query(error),
             CliError::Damaged { .. } => Self::Damaged,
             CliError::Unhealthy { .. } | CliError::NotRepaired { .. } => Self::Unhealthy,
-            CliError::NoMetric { .. } | CliError::NoRuns { .. } | CliError::NothingToPlot { .. } => Self::NotFound,
+            CliError::NoMetric { .. }
+            | CliError::NoRuns { .. }
+            | CliError::NoLineage(_)
+            | CliError::NothingToPlot { .. } => Self::NotFound,
             CliError::Csv { .. }
             | CliError::BinaryToTerminal { .. }
             | CliError::SeveralMetricsNames { .. }
+            | CliError::GraphServer { .. }
             | CliError::EmptySql { .. } => Self::Usage,
             CliError::NotADemoStore { .. } => Self::Refused,
             CliError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Self::NotFound,
@@ -62,6 +66,7 @@ impl Exit {
             | CliError::NotCompacted { .. }
             | CliError::NotPacked { .. }
             | CliError::Worker { .. }
+            | CliError::GraphLoad { .. }
             | CliError::Render { .. } => Self::Failure,
         }
     }

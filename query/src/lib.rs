@@ -49,6 +49,7 @@ mod cooperation;
 mod error;
 mod functions;
 mod integrity;
+pub mod lineage;
 mod metrics;
 pub mod output;
 mod parameters;

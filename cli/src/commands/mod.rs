@@ -4,6 +4,8 @@ mod bench;
 mod commit;
 mod compact;
 mod doctor;
+mod lineage;
+mod lineage_load;
 mod reindex;
 mod runs;
 mod show;
@@ -33,6 +35,7 @@ pub fn run(cli: Cli, out: &mut Out) -> Result<()> {
         Command::Show(args) => show::run(&open(&store, Access::Read)?, args, out),
         Command::Sql(args) => sql::run(&store, args, out),
         Command::Plot(args) => plot::run(&open(&store, Access::Read)?, args, out),
+        Command::Lineage(args) => lineage::run(&open(&store, Access::Read)?, args, out),
         Command::Commit(args) => commit::run(&open(&store, Access::Write)?, args, out),
         Command::Verify(args) => verify::run(&open(&store, Access::Read)?, args, out),
         Command::Doctor(args) => doctor::run(&store, args, out),

@@ -8,6 +8,7 @@ mod compact;
 mod data;
 mod demo;
 mod doctor;
+mod lineage;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

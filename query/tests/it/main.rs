@@ -10,6 +10,7 @@ mod fuzz;
 mod fuzz_target;
 mod guide;
 mod hostile;
+mod lineage;
 mod packs;
 mod parameters;
 mod policy;
