@@ -14,6 +14,8 @@ VENV := $(CURDIR)/.venv
 VENV_MLMD := $(CURDIR)/.venv/mlmd
 # An environment of its own: the optimised wheel is not the one of the tests.
 VENV_BENCH := $(CURDIR)/.venv/bench
+# A server of S3, for the tests of remotes.
+VENV_MOTO := $(CURDIR)/.venv/moto
 KILLS ?= 10000
 CUTS ?= 1000
 INJECTIONS ?= 1920
@@ -45,7 +47,7 @@ check: ## Formatting, clippy, rustdoc, file lengths
 fmt: ## Format the Rust code
 	$(CARGO) fmt --all
 
-rust-test: ## Unit, integration and documentation tests; a short form of each campaign
+rust-test: $(VENV_MOTO)/.tools ## Unit, integration and documentation tests; a short form of each campaign
 	$(CARGO) test --locked --workspace
 
 # Features and flags differ from the workspace's, so each checker has a target folder of its own.
@@ -104,6 +106,11 @@ report: ## Write BENCHMARKS.md, its pictures and the README's tables from benche
 $(VENV_MLMD)/.tools: tests/mlmd/requirements.txt | $(VENV)/.tools
 	$(PYTHON) -m venv $(VENV_MLMD)
 	$(VENV_MLMD)/bin/pip install --quiet --disable-pip-version-check -r tests/mlmd/requirements.txt
+	touch $@
+
+$(VENV_MOTO)/.tools: remote/tests/requirements.txt
+	$(PYTHON) -m venv $(VENV_MOTO)
+	$(VENV_MOTO)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 VENV_LINEAGE := $(CURDIR)/.venv/lineage

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stepwell_query::Parameter;
 
+use crate::remote_args::{InitCommand, PullArgs, PushArgs, RemoteCommand};
 pub use lineage::{DirectionArg, LineageArgs, LineageFormat};
 
 /// Default store, when neither `--store` nor the environment names one.
@@ -68,6 +69,16 @@ pub enum Command {
     /// Import runs from other files
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Send committed runs to a remote
+    Push(PushArgs),
+    /// Fetch runs from a remote
+    Pull(PullArgs),
+    /// Add, list or remove remotes
+    #[command(subcommand)]
+    Remote(RemoteCommand),
+    /// Set up the remote `origin`, with the names and flags of CMF's `init`
+    #[command(subcommand)]
+    Init(InitCommand),
     /// The training process that `stepwell demo` kills
     #[command(hide = true)]
     DemoWorker(DemoWorkerArgs),

@@ -17,6 +17,17 @@ pub enum CliError {
     /// The query failed.
     #[error(transparent)]
     Query(#[from] stepwell_query::Error),
+    /// The remote refused or failed.
+    #[error(transparent)]
+    Remote(#[from] stepwell_remote::Error),
+    /// Some of what was to be pushed or pulled could not be.
+    #[error("{failures} {} could not be moved, as said above; the rest was", if *.failures == 1 { "log" } else { "logs or names" })]
+    NotMoved {
+        /// How many.
+        failures: usize,
+        /// What the worst of them was.
+        kind: stepwell_remote::FailureKind,
+    },
     /// A record was not taken.
     #[error("could not log to the run {run:?}")]
     Log {

@@ -44,6 +44,10 @@ impl Exit {
         match error {
             CliError::Engine(error) => Self::of_engine(error),
             CliError::Query(error) => Self::of_query(error),
+            CliError::Remote(error) => Self::of_remote(error),
+            CliError::NotMoved { kind: stepwell_remote::FailureKind::Damaged, .. } => Self::Damaged,
+            CliError::NotMoved { kind: stepwell_remote::FailureKind::Diverged, .. } => Self::Refused,
+            CliError::NotMoved { .. } => Self::Failure,
             CliError::Damaged { .. } => Self::Damaged,
             CliError::Unhealthy { .. } | CliError::NotRepaired { .. } => Self::Unhealthy,
             CliError::NoMetric { .. }
@@ -79,6 +83,22 @@ impl Exit {
             Error::Damaged { .. } => Self::Damaged,
             _ if error.is_corruption() => Self::Damaged,
             _ if error.is_invalid_input() => Self::Usage,
+            _ => Self::Failure,
+        }
+    }
+
+    fn of_remote(error: &stepwell_remote::Error) -> Self {
+        use stepwell_remote::Error;
+        match error {
+            Error::Engine(error) => Self::of_engine(error),
+            _ if error.is_corruption() => Self::Damaged,
+            _ if error.is_invalid_input() => Self::Usage,
+            Error::NoSuchRemote { .. } | Error::Empty { .. } => Self::NotFound,
+            Error::OpenCredentials { .. }
+            | Error::NewerFormat { .. }
+            | Error::Diverged { .. }
+            | Error::Denied { .. }
+            | Error::Symlink { .. } => Self::Refused,
             _ => Self::Failure,
         }
     }

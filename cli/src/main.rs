@@ -13,6 +13,7 @@ mod exit;
 mod messages;
 mod out;
 mod plot;
+mod remote_args;
 mod sql;
 mod table;
 mod text;

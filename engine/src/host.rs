@@ -78,7 +78,17 @@ impl<'a> WriterPlace<'a> {
 /// A lock decides, which the kernel releases with the process, however it died: that on the event log, or on the folder of
 /// the journals when that is in scratch. A network file system may not carry locks across; there, a writer on another host
 /// never counts as dead, so a shared folder errs towards "running".
+///
+/// A log that was pulled from a remote before its writer had ended has no lock, and says nothing of the writer's death: its
+/// journals are where it ran, see [`Layout::pulled`].
 pub(crate) fn life_of(layout: &Layout, place: &WriterPlace<'_>) -> Result<Life> {
+    match life_by_locks(layout, place)? {
+        Life::Dead if layout.storage().exists(&layout.pulled(place.run, place.writer)) => Ok(Life::OutOfReach),
+        life => Ok(life),
+    }
+}
+
+fn life_by_locks(layout: &Layout, place: &WriterPlace<'_>) -> Result<Life> {
     let WriterPlace { run, writer, process, journals } = place;
     let log = layout.events(*run, *writer);
     let is_remote = || layout.storage().file_system(&log).is_remote;

@@ -13,6 +13,8 @@ pub const EVENTS_SUFFIX: &str = ".events.jsonl";
 pub const JOURNAL_SUFFIX: &str = ".journal";
 /// Suffix of a segment.
 pub const SEGMENT_SUFFIX: &str = ".parquet";
+/// Suffix of the file that says that a log was pulled before its writer had ended.
+pub const PULLED_SUFFIX: &str = ".pulled";
 /// Prefix of files being written; whatever carries it after a crash is rubbish.
 pub const TEMP_PREFIX: &str = ".tmp-";
 
@@ -88,6 +90,12 @@ impl Layout {
     /// Event log of a writer.
     pub fn events(&self, run: RunId, writer: WriterId) -> PathBuf {
         self.run(run).join(format!("{writer}{EVENTS_SUFFIX}"))
+    }
+
+    /// The file that says that the log of a writer was pulled from a remote before the writer had ended: it lives elsewhere, or
+    /// died there, and is not recovered here.
+    pub fn pulled(&self, run: RunId, writer: WriterId) -> PathBuf {
+        self.run(run).join(format!("{writer}{PULLED_SUFFIX}"))
     }
 
     /// Folder of a writer's journals, when they lie in the store.

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,15 @@ def driver(arcadedb):
 
     with GraphDatabase.driver(arcadedb[0], auth=("root", PASSWORD)) as driver:
         yield driver
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Java, which the database brings into this process, ends it by a signal now and then when Python unloads it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(getattr(config, "ended_with", 0))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    session.config.ended_with = int(exitstatus)

@@ -6,7 +6,10 @@ mod compact;
 mod doctor;
 mod lineage;
 mod lineage_load;
+mod pull;
+mod push;
 mod reindex;
+mod remote;
 mod runs;
 mod show;
 mod sql;
@@ -43,6 +46,10 @@ pub fn run(cli: Cli, out: &mut Out) -> Result<()> {
         Command::Reindex => reindex::run(&open(&store, Access::Write)?),
         Command::Bench(args) => bench::run(&store, args, out),
         Command::Import(ImportCommand::Csv(args)) => csv_import::run(&store, args, out),
+        Command::Push(args) => push::run(&store, args, out),
+        Command::Pull(args) => pull::run(&store, args, out),
+        Command::Remote(command) => remote::run(&store, command, out),
+        Command::Init(command) => remote::init(&store, command, out),
         Command::DemoWorker(args) => demo::worker::run(&store, args),
     }
 }
