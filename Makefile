@@ -26,7 +26,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test lineage-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test lineage-test cmf-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ demo: ## Train on real digits, kill a run, recover it, import 36 real runs, ask 
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/stepwell demo
 
-test: check rust-test model-test python-test recipes-test mlmd-test lineage-test peers-test report-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
+test: check rust-test model-test python-test recipes-test mlmd-test lineage-test cmf-test peers-test report-test ## Everything: formatting, lints, Rust, campaigns, Python, other engines, ml-metadata
 	@echo "all tests passed"
 
 check: ## Formatting, clippy, rustdoc, file lengths
@@ -112,6 +112,9 @@ $(VENV_MOTO)/.tools: remote/tests/requirements.txt
 	$(PYTHON) -m venv $(VENV_MOTO)
 	$(VENV_MOTO)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+
+cmf-test: python ## CMF's example pipeline on stepwell.cmf, and on cmflib where its environment is there
+	$(VENV)/bin/python -m pytest -q -s -p no:cacheprovider tests/cmf_pipeline
 
 VENV_LINEAGE := $(CURDIR)/.venv/lineage
 $(VENV_LINEAGE)/.tools: tests/lineage/requirements.txt

@@ -6,6 +6,7 @@ mod error;
 mod handle;
 mod hot;
 mod lifetime;
+mod parquet_file;
 mod query;
 mod reports;
 mod rows;
@@ -38,6 +39,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(upkeep::catalog_path, module)?)?;
     module.add_function(wrap_pyfunction!(query::metrics, module)?)?;
     module.add_function(wrap_pyfunction!(query::history, module)?)?;
+    module.add_function(wrap_pyfunction!(parquet_file::write_parquet, module)?)?;
     module.add_function(wrap_pyfunction!(lifetime::finish_open_runs, module)?)?;
     module.add_function(wrap_pyfunction!(lifetime::after_fork_in_child, module)?)?;
     hot::register(module)

@@ -32,7 +32,8 @@ def public(names):
 
 def test_the_package_is_typed_and_exports_what_it_says():
     assert os.path.exists(os.path.join(FOLDER, "py.typed"))
-    assert public(vars(stepwell)) == {name for name in stepwell.__all__ if not name.startswith("_")}
+    # The module `cmf` is loaded by those who import it, such as another test.
+    assert public(vars(stepwell)) - {"cmf"} == {name for name in stepwell.__all__ if not name.startswith("_")}
     exported = next(
         ast.literal_eval(node.value)
         for node in stub("__init__.pyi").body
