@@ -406,13 +406,16 @@ impl Run {
 
     /// Records final values of the run under a name (CMF's `log_execution_metrics`).
     ///
+    /// # Durability
+    /// As [`Run::log_record`]: power loss takes at most those of the last second.
+    ///
     /// # Errors
     /// As [`Run::set_params`].
     pub fn log_execution_metrics(&self, name: &str, metrics: BTreeMap<String, ParamValue>) -> Result<()> {
         self.core.check_open()?;
         check_name(NameKind::MetricsName, name)?;
         metrics.keys().try_for_each(|key| check_name(NameKind::Metric, key))?;
-        self.core.append(Event::ExecutionMetrics { name: name.to_owned(), metrics }, Durability::Device)
+        self.core.append(Event::ExecutionMetrics { name: name.to_owned(), metrics }, Durability::Process)
     }
 
     /// Publishes everything logged so far as segments, and what was logged under `metrics_name` as a versioned metrics

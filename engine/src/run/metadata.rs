@@ -50,7 +50,7 @@ impl Run {
     /// Links an artifact that is described in ML Metadata's own terms, and gives its id there. Nothing is read or copied.
     ///
     /// # Durability
-    /// On the device when it returns.
+    /// Survives the end of the process when it returns, and power loss after the next sync: a second by default, or [`Run::sync`].
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] for an empty or overlong text and for control characters, [`Error::RunClosed`],
@@ -59,7 +59,7 @@ impl Run {
         self.core.check_open()?;
         check_record(&record)?;
         let id = artifact_id(&ArtifactKey::of(&record));
-        self.core.append(Event::Record(Box::new(record)), Durability::Device)?;
+        self.core.append(Event::Record(Box::new(record)), Durability::Process)?;
         Ok(id)
     }
 
@@ -100,7 +100,7 @@ impl Run {
         check_name(NameKind::Artifact, name)?;
         check_name(NameKind::Tag, alias)?;
         let event = AliasEvent { alias: alias.to_owned(), name: name.to_owned(), artifact };
-        self.core.append(Event::Alias(Box::new(event)), Durability::Device)
+        self.core.append(Event::Alias(Box::new(event)), Durability::Process)
     }
 
     /// Sets declared properties of the run's execution in ML Metadata, such as CMF's `Git_End_Commit`, in place of Stepwell's.
