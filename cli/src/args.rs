@@ -64,6 +64,8 @@ pub enum Command {
     Reindex,
     /// Merge the many small segments of ended runs into few, and remove those merged before
     Compact(CompactArgs),
+    /// List the content of artifacts that no run needs any more, and remove it when told to
+    Gc(GcArgs),
     /// Measure what share of a training step logging would take on this machine
     Bench(BenchArgs),
     /// Import runs from other files
@@ -398,6 +400,38 @@ pub struct CompactArgs {
     pub output: OutputArgs,
 }
 
+/// `stepwell gc`.
+#[derive(Args)]
+#[command(after_help = "\
+Content of artifacts is kept by its hash. What no event log of a run names, nor the list of files of a folder that one names, is
+needed by nobody. What was stored or used within the grace period is left alone: its event may be still to come.")]
+pub struct GcArgs {
+    /// Remove it, and not only list it
+    #[arg(long)]
+    pub yes: bool,
+    /// Leave alone what was stored or used within so long: 90s, 30m, 24h, 7d; below 2h only while nobody writes to the store
+    #[arg(long, default_value = "24h", value_name = "AGE", value_parser = age)]
+    pub grace: Duration,
+    /// How to print the list.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A number with a unit, such as `24h`.
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a whole number and s, m, h or d, such as 24h".to_owned();
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let secs = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(secs).map(Duration::from_secs).ok_or_else(wrong)
+}
+
 /// `stepwell bench`.
 #[derive(Args)]
 #[command(after_help = "\
@@ -514,6 +548,15 @@ mod tests {
         assert!(parameter("lr").is_err());
         assert!(parameter("=1").is_err());
         assert!(parameter("x={}").is_err());
+    }
+
+    #[test]
+    fn ages_have_a_unit() {
+        let hours = |hours: u64| Ok(Duration::from_secs(hours * 3600));
+        assert_eq!((age("24h"), age("0s"), age("7d"), age("60m")), (hours(24), hours(0), hours(168), hours(1)));
+        for wrong in ["", "24", "h", "-1h", "1.5h", "1w", "99999999999999999999d", "300000000000000000d"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -77,6 +77,12 @@ pub enum CliError {
         /// What was in the way.
         why: String,
     },
+    /// `gc` could not remove what it was told to.
+    #[error("{objects} could not be removed; the list says which, and stderr why")]
+    NotRemoved {
+        /// How many objects, in words.
+        objects: String,
+    },
     /// `doctor` found something wrong.
     #[error("{findings} {} wrong; `stepwell doctor --repair` does something about {repairable}",
         if *.findings == 1 { "thing is" } else { "things are" })]

@@ -69,6 +69,7 @@ impl Exit {
             | CliError::Incomplete { .. }
             | CliError::NotCompacted { .. }
             | CliError::NotPacked { .. }
+            | CliError::NotRemoved { .. }
             | CliError::Worker { .. }
             | CliError::GraphLoad { .. }
             | CliError::Render { .. } => Self::Failure,

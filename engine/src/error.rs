@@ -187,6 +187,26 @@ pub enum Error {
         /// Why it is refused.
         fault: String,
     },
+    /// A path cannot be taken into a store or written out of one.
+    #[error("the path {path:?} cannot be used: {fault}")]
+    InvalidPath {
+        /// The path.
+        path: PathBuf,
+        /// Why, and what to do.
+        fault: String,
+    },
+    /// Something is there already where an artifact should be written.
+    #[error("{path:?} is there already; give another target, or say that files may be overwritten")]
+    TargetExists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A file was changed each time that it was read, so that what was read is neither the old nor the new content.
+    #[error("{path:?} changes while it is read; log it when nobody writes to it any more, or log a copy")]
+    ArtifactChanged {
+        /// The file.
+        path: PathBuf,
+    },
     /// An operation on a file failed.
     #[error("could not {action} {path:?}")]
     Io {
@@ -257,7 +277,7 @@ impl Error {
                     Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
                 )
             }
-            Self::CommittedTooFast { .. } | Self::SegmentRetired { .. } => true,
+            Self::CommittedTooFast { .. } | Self::SegmentRetired { .. } | Self::ArtifactChanged { .. } => true,
             _ => false,
         }
     }
@@ -287,6 +307,8 @@ impl Error {
                 | Self::AmbiguousRun { .. }
                 | Self::UnsupportedValue { .. }
                 | Self::InvalidSetting { .. }
+                | Self::InvalidPath { .. }
+                | Self::TargetExists { .. }
                 | Self::ForeignMetric
                 | Self::TooManyMetrics { .. }
         )

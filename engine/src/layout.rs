@@ -72,6 +72,11 @@ impl Layout {
         self.root.join("objects")
     }
 
+    /// What files were found to hash to, see `docs/ARTIFACTS.md`. It may be deleted.
+    pub fn stat_cache(&self) -> PathBuf {
+        self.root.join("stat-cache")
+    }
+
     /// Folder of packs, see [`crate::packs`]. It may be deleted.
     pub fn packs(&self) -> PathBuf {
         self.root.join("packs")

@@ -14,7 +14,7 @@ use crate::events::{
 };
 use crate::ids::{ContentHash, RunId, WriterId};
 use crate::names::{NameKind, check_name};
-use crate::objects;
+use crate::objects::{self, Keep, TakeOptions};
 use crate::store::Store;
 use crate::writer::WriterCore;
 
@@ -384,7 +384,8 @@ impl Run {
                 fault: "only records have it: use Run::log_record".to_owned(),
             });
         }
-        let content = objects::take_in(self.core.layout(), &spec.path, spec.store)?;
+        let keep = if spec.store { Keep::Copy } else { Keep::Reference };
+        let content = objects::take_in(self.core.layout(), &spec.path, &TakeOptions::keep(keep))?;
         let linked = LinkedArtifact {
             hash: content.hash,
             bytes: content.bytes,

@@ -4,6 +4,7 @@ mod bench;
 mod commit;
 mod compact;
 mod doctor;
+mod gc;
 mod lineage;
 mod lineage_load;
 mod pull;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli, out: &mut Out) -> Result<()> {
         Command::Verify(args) => verify::run(&open(&store, Access::Read)?, args, out),
         Command::Doctor(args) => doctor::run(&store, args, out),
         Command::Compact(args) => compact::run(&open(&store, Access::Write)?, args, out),
+        Command::Gc(args) => gc::run(&open(&store, if args.yes { Access::Write } else { Access::Read })?, args, out),
         Command::Reindex => reindex::run(&open(&store, Access::Write)?),
         Command::Bench(args) => bench::run(&store, args, out),
         Command::Import(ImportCommand::Csv(args)) => csv_import::run(&store, args, out),

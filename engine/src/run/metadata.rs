@@ -71,7 +71,7 @@ impl Run {
         self.core.check_open()?;
         check_record(&record)?;
         if let Some(path) = content {
-            let taken = objects::take_in(self.core.layout(), path, true)?;
+            let taken = objects::take_in(self.core.layout(), path, &objects::TakeOptions::default())?;
             (record.content, record.bytes) = (Some(taken.hash), Some(taken.bytes));
         }
         self.log_record(record)
