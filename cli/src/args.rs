@@ -8,6 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stepwell_query::Parameter;
 
+use crate::exchange_args::{
+    ArtifactCommand, ExecutionCommand, ExportCommand, ImportCmfArgs, ImportDvcArgs, MetadataCommand, PipelineCommand,
+};
 use crate::remote_args::{InitCommand, PullArgs, PushArgs, RemoteCommand};
 pub use lineage::{DirectionArg, LineageArgs, LineageFormat};
 
@@ -71,6 +74,21 @@ pub enum Command {
     /// Import runs from other files
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Write the store for other programs
+    #[command(subcommand)]
+    Export(ExportCommand),
+    /// Pipelines, as CMF lists them
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
+    /// Executions, as CMF lists them
+    #[command(subcommand)]
+    Execution(ExecutionCommand),
+    /// Artifacts, as CMF lists them
+    #[command(subcommand)]
+    Artifact(ArtifactCommand),
+    /// Metadata as CMF's JSON document
+    #[command(subcommand)]
+    Metadata(MetadataCommand),
     /// Send committed runs to a remote
     Push(PushArgs),
     /// Fetch runs from a remote
@@ -91,6 +109,10 @@ pub enum Command {
 pub enum ImportCommand {
     /// A CSV file with one row per step, plain or gzipped
     Csv(ImportCsvArgs),
+    /// What CMF recorded: an `mlmd` file, its metrics and slices
+    Cmf(ImportCmfArgs),
+    /// What DVC recorded: dvc.lock and .dvc files as stages with inputs and outputs
+    Dvc(ImportDvcArgs),
 }
 
 /// How data is printed.

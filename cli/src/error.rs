@@ -17,6 +17,17 @@ pub enum CliError {
     /// The query failed.
     #[error(transparent)]
     Query(#[from] stepwell_query::Error),
+    /// Moving metadata in or out was refused or failed.
+    #[error(transparent)]
+    Exchange(#[from] stepwell_exchange::Error),
+    /// There is no artifact or execution of this name.
+    #[error("there is no {what} {name:?} in this pipeline")]
+    NoneFound {
+        /// What was looked for.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// The remote refused or failed.
     #[error(transparent)]
     Remote(#[from] stepwell_remote::Error),

@@ -44,6 +44,7 @@ impl Exit {
         match error {
             CliError::Engine(error) => Self::of_engine(error),
             CliError::Query(error) => Self::of_query(error),
+            CliError::Exchange(error) => Self::of_exchange(error),
             CliError::Remote(error) => Self::of_remote(error),
             CliError::NotMoved { kind: stepwell_remote::FailureKind::Damaged, .. } => Self::Damaged,
             CliError::NotMoved { kind: stepwell_remote::FailureKind::Diverged, .. } => Self::Refused,
@@ -53,6 +54,7 @@ impl Exit {
             CliError::NoMetric { .. }
             | CliError::NoRuns { .. }
             | CliError::NoLineage(_)
+            | CliError::NoneFound { .. }
             | CliError::NothingToPlot { .. } => Self::NotFound,
             CliError::Csv { .. }
             | CliError::BinaryToTerminal { .. }
@@ -84,6 +86,17 @@ impl Exit {
             Error::Damaged { .. } => Self::Damaged,
             _ if error.is_corruption() => Self::Damaged,
             _ if error.is_invalid_input() => Self::Usage,
+            _ => Self::Failure,
+        }
+    }
+
+    fn of_exchange(error: &stepwell_exchange::Error) -> Self {
+        match error {
+            stepwell_exchange::Error::Engine(error) => Self::of_engine(error),
+            _ if error.is_corruption() => Self::Damaged,
+            _ if error.is_invalid_input() => Self::Usage,
+            _ if error.is_not_found() => Self::NotFound,
+            _ if error.is_refused() => Self::Refused,
             _ => Self::Failure,
         }
     }

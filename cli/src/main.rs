@@ -9,6 +9,7 @@ mod commands;
 mod csv_import;
 mod demo;
 mod error;
+mod exchange_args;
 mod exit;
 mod messages;
 mod out;

@@ -4,6 +4,7 @@ mod bench;
 mod commit;
 mod compact;
 mod doctor;
+mod exchange;
 mod gc;
 mod lineage;
 mod lineage_load;
@@ -22,6 +23,7 @@ use stepwell_engine::{Access, EngineConfig, Store};
 
 use crate::args::{Cli, Command, ImportCommand};
 use crate::error::Result;
+use crate::exchange_args::{ArtifactCommand, ExecutionCommand, ExportCommand, MetadataCommand, PipelineCommand};
 use crate::out::Out;
 use crate::{csv_import, demo, messages, plot, text};
 
@@ -48,6 +50,13 @@ pub fn run(cli: Cli, out: &mut Out) -> Result<()> {
         Command::Reindex => reindex::run(&open(&store, Access::Write)?),
         Command::Bench(args) => bench::run(&store, args, out),
         Command::Import(ImportCommand::Csv(args)) => csv_import::run(&store, args, out),
+        Command::Import(ImportCommand::Cmf(args)) => exchange::import_cmf(&store, args, out),
+        Command::Import(ImportCommand::Dvc(args)) => exchange::import_dvc(&store, args, out),
+        Command::Export(ExportCommand::Cmf(args)) => exchange::export_cmf(&store, args, out),
+        Command::Pipeline(PipelineCommand::List(args)) => exchange::pipelines(&store, args, out),
+        Command::Execution(ExecutionCommand::List(args)) => exchange::executions(&store, args, out),
+        Command::Artifact(ArtifactCommand::List(args)) => exchange::artifacts(&store, args, out),
+        Command::Metadata(MetadataCommand::Export(args)) => exchange::metadata_export(&store, args, out),
         Command::Push(args) => push::run(&store, args, out),
         Command::Pull(args) => pull::run(&store, args, out),
         Command::Remote(command) => remote::run(&store, command, out),

@@ -8,6 +8,7 @@ mod compact;
 mod data;
 mod demo;
 mod doctor;
+mod exchange;
 mod gc;
 mod lineage;
 
