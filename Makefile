@@ -26,7 +26,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test lineage-test cmf-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test lineage-test cmf-test cmflib-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,17 @@ $(VENV_MOTO)/.tools: remote/tests/requirements.txt
 
 cmf-test: python ## CMF's example pipeline on stepwell.cmf, and on cmflib where its environment is there
 	$(VENV)/bin/python -m pytest -q -s -p no:cacheprovider tests/cmf_pipeline
+
+# cmflib needs Python 3.11 and a gigabyte, so that it is no part of `make test`.
+VENV_CMFLIB := $(CURDIR)/.venv/cmflib
+$(VENV_CMFLIB)/.tools: tests/cmflib/requirements.txt
+	$(PYTHON) -m venv $(VENV_CMFLIB)
+	$(VENV_CMFLIB)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+cmflib-test: $(VENV_CMFLIB)/.tools ## The real cmflib reads what `stepwell export cmf` writes; needs Python 3.11
+	$(CARGO) build --locked --workspace --bins
+	STEPWELL_BIN=$(TARGET)/debug/stepwell $(VENV_CMFLIB)/bin/python -m pytest -q -p no:cacheprovider tests/cmflib
 
 VENV_LINEAGE := $(CURDIR)/.venv/lineage
 $(VENV_LINEAGE)/.tools: tests/lineage/requirements.txt
