@@ -124,7 +124,7 @@ $(VENV_CMFLIB)/.tools: tests/cmflib/requirements.txt
 	touch $@
 
 cmflib-test: $(VENV_CMFLIB)/.tools ## The real cmflib reads what `stepwell export cmf` writes; needs Python 3.11
-	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked --workspace --test it --no-run
 	STEPWELL_BIN=$(TARGET)/debug/stepwell $(VENV_CMFLIB)/bin/python -m pytest -q -p no:cacheprovider tests/cmflib
 
 VENV_LINEAGE := $(CURDIR)/.venv/lineage
@@ -135,7 +135,6 @@ $(VENV_LINEAGE)/.tools: tests/lineage/requirements.txt
 
 lineage-test: $(VENV_LINEAGE)/.tools ## Lineage in a real Cypher database over Bolt, and in other readers
 	rm -rf $(TARGET)/lineage && mkdir -p $(TARGET)/lineage
-	$(CARGO) build --locked --workspace --bins
 	STEPWELL_LINEAGE_KEEP=$(TARGET)/lineage $(CARGO) test --locked --workspace --test it lineage_stores_are_kept -- --ignored
 	STEPWELL_BIN=$(TARGET)/debug/stepwell STEPWELL_LINEAGE_KEEP=$(TARGET)/lineage $(VENV_LINEAGE)/bin/python -m pytest -q -p no:cacheprovider tests/lineage
 

@@ -118,6 +118,8 @@ fn own_runs_follow_by_cmf_s_rules_after_what_was_imported() {
     assert_eq!(rows.rows[9].1[place("step")], Some(45.0));
     assert_eq!(rows.rows[9].1[place("loss")], Some(0.1));
     assert!(rows.rows[9].1[place("acc")].is_some_and(f64::is_nan), "NaN was logged and is there");
+    let members: Vec<i64> = mirror.attributions.iter().map(|row| row.member_id).collect();
+    assert!(members.is_sorted(), "ML Metadata lists them in this order: {members:?}");
     let links = mirror.associations.iter().filter(|row| row.member_id == 3).count();
     assert_eq!(links, 1);
     let attributed: BTreeSet<i64> = mirror.attributions.iter().map(|row| row.member_id).collect();

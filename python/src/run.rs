@@ -374,7 +374,7 @@ impl Run {
     /// properties are added to an artifact that is known. `path` is the key of the event's path; `attributed` says whether the
     /// artifact is attributed to the stage. Type, name and uri identify it. Raises InputError, NotFoundError, StorageError.
     ///
-    ///     run.log_record("Dataset", f"data.csv:{md5}", md5, "input", declared={"Commit": md5}, properties={"rows": 3})
+    ///     run.log_record("Dataset", "data.csv:0123", "0123", "input", properties={"rows": 3})
     #[pyo3(signature = (artifact_type, name, uri, direction = None, *, declared = None, properties = None, path = None,
         content = None, attributed = true))]
     #[expect(clippy::too_many_arguments, reason = "they are keyword arguments in Python")]

@@ -1,6 +1,6 @@
 //! CMF's files of step metrics: Parquet as pandas writes it, with the row number in a column `SequenceNumber`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 
 /// Column of the row number.
 const SEQUENCE_NUMBER: &str = "SequenceNumber";
+/// Key in the footer of what pandas keeps.
+const PANDAS_KEY: &str = "pandas";
 /// Integers up to here are exact as floats.
 const EXACT_MAX: i64 = 1 << 53;
 
@@ -117,9 +119,13 @@ pub fn write_metrics_file(metrics: &[String], rows: &[(i64, Vec<Option<f64>>)], 
     columns.push((SEQUENCE_NUMBER.to_owned(), Arc::new(numbers), true));
     let pandas = pandas_of(&columns);
     let batch = RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| failed(error.into()))?;
+    // pyarrow looks into the schema that Arrow keeps in the footer, other readers into the footer itself.
+    let metadata = HashMap::from([(PANDAS_KEY.to_owned(), pandas.clone())]);
+    let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(metadata));
+    let batch = RecordBatch::try_new(schema, batch.columns().to_vec()).map_err(|error| failed(error.into()))?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
-        .set_key_value_metadata(Some(vec![KeyValue::new("pandas".to_owned(), pandas)]))
+        .set_key_value_metadata(Some(vec![KeyValue::new(PANDAS_KEY.to_owned(), pandas)]))
         .build();
     let write = || {
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;

@@ -119,6 +119,12 @@ fn own_part(
     part.artifacts.sort_by_key(|row| (row.created_millis, row.id));
     part.contexts.sort_by_key(|row| (row.created_millis, row.name.len(), row.id));
     part.events.sort_by_key(|row| (row.time_millis, row.id));
+    // ML Metadata lists members of a context in the order of these rows.
+    let place = |ids: &mut dyn Iterator<Item = i64>| ids.zip(0..).collect::<BTreeMap<i64, usize>>();
+    let executions = place(&mut part.executions.iter().map(|row| row.id));
+    let artifacts = place(&mut part.artifacts.iter().map(|row| row.id));
+    part.associations.sort_by_key(|row| (executions.get(&row.member_id).copied(), row.context_id));
+    part.attributions.sort_by_key(|row| (artifacts.get(&row.member_id).copied(), row.context_id));
     part
 }
 

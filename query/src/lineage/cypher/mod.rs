@@ -1,6 +1,6 @@
 //! Cypher: a graph with the labels, relations and properties that CMF gives its Neo4j.
 //!
-//! [`property_graph`] makes the graph of a lineage; [`script`] writes it as text, and [`batches`] as few statements with
+//! [`property_graph()`] makes the graph of a lineage; [`script()`] writes it as text, and [`batches()`] as few statements with
 //! rows of parameters. Both only merge, on identities that stay the same: loading twice changes nothing.
 
 mod batches;
