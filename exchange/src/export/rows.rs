@@ -14,9 +14,11 @@ use crate::error::{Error, Result};
 
 /// A value with what says where it belongs.
 struct Logged {
-    /// Time, rank, attempt: values of one call have them in common, and the step.
-    call: (i64, i32, i32, i64),
+    /// Rank and attempt.
+    writer: (i32, i32),
     seq: i64,
+    step: i64,
+    time: i64,
     metric: usize,
     value: f64,
 }
@@ -42,23 +44,30 @@ pub(super) fn rows_of(snapshot: &Snapshot, run: RunId, metrics_name: &str) -> Re
     for live in snapshot.live().iter().filter(|live| live.run_id == run && live.metrics_name == metrics_name) {
         take(&live.batch, &mut names, &mut logged, Path::new("journal"))?;
     }
-    logged.sort_by_key(|value| (value.call, value.seq));
-    let mut rows: Vec<(i64, Vec<Option<f64>>)> = Vec::new();
-    let mut call_before = None;
+    let mut metrics = vec![String::new(); names.len()];
+    names.into_iter().for_each(|(name, place)| metrics[place] = name);
+    Ok(LoggedRows { rows: in_rows(logged, metrics.len()), metrics })
+}
+
+/// Puts values of one step that a writer logged one after the other into one row, whether by one call or by several; rows come in the
+/// order of time.
+fn in_rows(mut logged: Vec<Logged>, metrics: usize) -> Vec<(i64, Vec<Option<f64>>)> {
+    logged.sort_by_key(|value| (value.writer, value.seq));
+    let mut rows: Vec<(i64, i64, Vec<Option<f64>>)> = Vec::new();
+    let mut before = None;
     for value in logged {
-        let is_new =
-            call_before != Some(value.call) || rows.last().is_none_or(|(_, values)| values[value.metric].is_some());
-        if is_new {
-            rows.push((value.call.3, vec![None; names.len()]));
-            call_before = Some(value.call);
+        let is_same = before == Some((value.writer, value.step));
+        if !is_same || rows.last().is_none_or(|(_, _, values)| values[value.metric].is_some()) {
+            rows.push((value.time, value.step, vec![None; metrics]));
+            before = Some((value.writer, value.step));
         }
-        if let Some((_, values)) = rows.last_mut() {
+        if let Some((_, _, values)) = rows.last_mut() {
             values[value.metric] = Some(value.value);
         }
     }
-    let mut metrics = vec![String::new(); names.len()];
-    names.into_iter().for_each(|(name, place)| metrics[place] = name);
-    Ok(LoggedRows { metrics, rows })
+    // Stable: rows of one time stay in their order.
+    rows.sort_by_key(|(time, ..)| *time);
+    rows.into_iter().map(|(_, step, values)| (step, values)).collect()
 }
 
 /// The rows of a segment, which is compared with its hash before.
@@ -99,8 +108,38 @@ fn take(batch: &RecordBatch, names: &mut BTreeMap<String, usize>, logged: &mut V
             Some(place) => *place,
             None => *names.entry(name.to_owned()).or_insert(next),
         };
-        let call = (time.value(row), rank.value(row), attempt.value(row), step.value(row));
-        logged.push(Logged { call, seq: seq.value(row), metric, value: value.value(row) });
+        logged.push(Logged {
+            writer: (rank.value(row), attempt.value(row)),
+            seq: seq.value(row),
+            step: step.value(row),
+            time: time.value(row),
+            metric,
+            value: value.value(row),
+        });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(rank: i32, seq: i64, time: i64, step: i64, metric: usize) -> Logged {
+        Logged { writer: (rank, 0), seq, step, time, metric, value: seq as f64 }
+    }
+
+    #[test]
+    fn values_of_one_step_share_a_row_until_one_comes_twice() {
+        let values = vec![
+            logged(0, 0, 10, 5, 0),
+            logged(0, 1, 11, 5, 1),
+            logged(0, 2, 12, 5, 0),
+            logged(0, 3, 14, 6, 1),
+            logged(1, 0, 13, 5, 0),
+        ];
+        let rows = in_rows(values, 2);
+        let expected =
+            [(5, [Some(0.0), Some(1.0)]), (5, [Some(2.0), None]), (5, [Some(0.0), None]), (6, [None, Some(3.0)])];
+        assert_eq!(rows, expected.map(|(step, values)| (step, values.to_vec())));
+    }
 }
