@@ -26,7 +26,7 @@ CORRUPTIONS ?= 0
 FUZZ_SECS ?= 120
 FUZZ_TARGETS ?= journal event_log segment sql
 
-.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test lineage-test cmf-test cmflib-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql release wheel clean
+.PHONY: help demo test check fmt rust-test model-test python python-test recipes-test mlmd-test lineage-test cmf-test cmflib-test peers-test report-test report executions kill powercut faults processes snapshots network corruption fuzz simulate loom shuttle tsan miri bench bench-full bench-engine bench-log bench-instructions bench-python bench-peers bench-sql bench-cmf release wheel clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -186,7 +186,7 @@ bench: ## Measure everything in a quick form, at most 15 minutes once it is buil
 	$(MAKE) --no-print-directory bench-sql SQL_SIZES=nanogpt QUICK=1
 
 bench-full: ## The same in full, for figures to quote: about two hours
-	$(MAKE) --no-print-directory bench-engine bench-log bench-instructions bench-python bench-sql
+	$(MAKE) --no-print-directory bench-engine bench-log bench-instructions bench-python bench-sql bench-cmf
 	$(MAKE) --no-print-directory bench-peers FULL=1
 
 RESULTS := $(CURDIR)/benches/results
@@ -219,6 +219,11 @@ PEERS ?=
 bench-peers: wheel ## Measure: what logging costs and what survives SIGKILL, beside eleven other trackers (PEERS=a,b: these; FULL=1: all of it)
 	$(PYTHON) benches/peers/run.py --wheel $(TARGET)/wheels/*.whl --venvs $(CURDIR)/.venv/peers --json benches/results/peers.json \
 		$(if $(FULL),--full,--quick) $(if $(PEERS),--peers $(PEERS))
+	$(PYTHON) benches/report/report.py
+
+bench-cmf: $(VENV_BENCH)/.wheel $(VENV_CMFLIB)/.tools ## Measure: CMF's calls with cmflib and with stepwell.cmf; needs Python 3.11
+	$(VENV_BENCH)/bin/pip install --quiet --disable-pip-version-check -r benches/cmf/requirements.txt
+	STEPWELL_CMFLIB_PYTHON=$(VENV_CMFLIB)/bin/python $(VENV_BENCH)/bin/python benches/cmf/bench.py --json $(RESULTS)/cmf.json
 	$(PYTHON) benches/report/report.py
 
 SQL_SIZES ?= nanogpt,many,short,long

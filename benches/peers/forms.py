@@ -40,11 +40,11 @@ FORMS: dict[str, dict[str, dict[str, Any]]] = {
             "calls_max": 300_000,
             "timeout_s": 150,
         },
-        "size": {"runs": 36, "steps": 10_000, "limit_s": 2, "timeout_s": 90},
+        "size": {"runs": 12, "steps": 10_000, "limit_s": 2, "timeout_s": 90},
         "memory": {"calls": [1000, 10_000, 100_000], "limit_s": 2, "timeout_s": 60},
         "visible": {"every_ms": 10, "limit_s": 2, "timeout_s": 60},
         "read": {"points": 10_000, "runs": 100, "steps": 20, "limit_s": 1.5, "reads": 2, "timeout_s": 150},
-        "behaviour": {"keys": 10_000, "sample": 20, "timeout_s": 120},
+        "behaviour": {"keys": 10_000, "sample": 10, "timeout_s": 60},
     },
     "full": {
         "cost": {"repetitions": 3, "calls": 200_000, "warm": 100, "limit_s": 15, "timeout_s": 180},

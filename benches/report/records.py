@@ -65,11 +65,13 @@ def load(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
 
 
 def kind(data: dict[str, Any]) -> str:
-    """Which program made it: `peers`, `sql`, or `engine` for those of the Rust programs; empty if none is known."""
+    """Which program made it: `peers`, `sql`, `cmf`, or `engine` for those of the Rust programs; empty if none is known."""
     if data.get("suite") == "peers" and isinstance(data.get("results"), list):
         return "peers"
     if isinstance(data.get("sizes"), list):
         return "sql"
+    if data.get("suite") == "cmf" and isinstance(data.get("calls"), dict):
+        return "cmf"
     if "benchmark" in data and isinstance(data.get("records"), list):
         return "engine"
     return ""

@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE))
 
 import engine  # noqa: E402
 import glance  # noqa: E402
+import metadata  # noqa: E402
 import peers_keep  # noqa: E402
 import peers_speed  # noqa: E402
 import sql  # noqa: E402
@@ -111,6 +112,9 @@ def report(records: dict[str, dict[str, Any]]) -> Page:
     for data in records.values():
         if kind(data) == "sql":
             sql.section(page, data)
+    for data in records.values():
+        if kind(data) == "cmf":
+            metadata.section(page, data)
     engine.section(page, {stem: data for stem, data in records.items() if kind(data) == "engine"})
     return page
 

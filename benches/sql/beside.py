@@ -83,7 +83,9 @@ def main():
         with open(page, "r+b") as file:
             window = ctypes.c_int64.from_buffer(mmap.mmap(file.fileno(), 0))
         command = [sys.executable, "-c", WRITER, store, str(page), str(options.rate)]
-        writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(options.writers)]
+        # Into files: a pipe that nobody reads meanwhile would fill up and stop its writer.
+        told = [pathlib.Path(folder) / f"writer-{number}" for number in range(options.writers)]
+        writers = [subprocess.Popen(command, stdout=path.open("w")) for path in told]
         time.sleep(2)
         asked = 0
         for number in range(1, 2 * options.rounds + 1):
@@ -96,7 +98,9 @@ def main():
                     stepwell.sql(QUESTIONS[asked % len(QUESTIONS)], store)
                     asked += 1
         window.value = -1
-        lines = [line for writer in writers for line in writer.communicate()[0].splitlines()]
+        if any(writer.wait() for writer in writers):
+            raise SystemExit("a writer failed; what it said is above")
+        lines = [line for path in told for line in path.read_text().splitlines()]
     by_window = {}
     for line in map(json.loads, lines):
         counts = by_window.setdefault(line["window"], {})

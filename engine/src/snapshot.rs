@@ -344,11 +344,19 @@ impl Snapshot {
     /// # Errors
     /// None today; reserved for catalogs that hold summaries of compacted runs.
     pub fn summary(&self) -> Result<Vec<SummaryRow>> {
+        self.summary_where(&|_, _, _| true)
+    }
+
+    /// The rows of [`Snapshot::summary`] whose run, metrics name and metric fit; it takes time for those alone.
+    ///
+    /// # Errors
+    /// As [`Snapshot::summary`].
+    pub fn summary_where(&self, fits: &dyn Fn(RunId, &str, &str) -> bool) -> Result<Vec<SummaryRow>> {
         let mut merged: BTreeMap<(RunId, &str, &str), MetricStats> = BTreeMap::new();
         let committed = self.segments().iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
         let live = self.live.iter().map(|part| (part.run_id, &part.metrics_name, &part.metrics));
         for (run, name, metrics) in committed.chain(live) {
-            for stats in metrics {
+            for stats in metrics.iter().filter(|stats| fits(run, name, &stats.metric)) {
                 merged
                     .entry((run, name, &stats.metric))
                     .and_modify(|known| merge(known, stats))

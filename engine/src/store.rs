@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::catalog::{Catalog, ReindexReport};
+use crate::catalog::{Catalog, ReindexReport, WAL_BYTES_LEFT, WAL_BYTES_MAX};
 use crate::claim::Claim;
 use crate::clock::wall_nanos;
 use crate::compaction::{self, Age, CompactOptions, CompactReport, Pin};
@@ -237,6 +237,7 @@ impl Store {
             && let Ok(mut catalog) = self.inner.catalog.try_lock()
         {
             let _ = catalog.refresh_run_within(&self.inner.layout, run, INDEX_PATIENCE);
+            catalog.shorten_log(WAL_BYTES_MAX);
         }
         fail_point::reach("catalog.end");
     }
@@ -299,7 +300,7 @@ impl Store {
         if !self.inner.process.is_foreign()
             && let Ok(catalog) = self.inner.catalog.try_lock()
         {
-            catalog.shorten_log();
+            catalog.shorten_log(WAL_BYTES_LEFT);
         }
     }
 

@@ -56,6 +56,7 @@ mod parameters;
 mod per_process;
 mod policy;
 mod result;
+mod rolling;
 mod rows_table;
 mod runtime;
 mod source;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use stepwell_engine::{
-    AliasInfo, ArtifactInfo, GapInfo, LineageEdge, LinkInfo, LiveRows, Result, RunInfo, SegmentInfo, Snapshot,
+    AliasInfo, ArtifactInfo, GapInfo, LineageEdge, LinkInfo, LiveRows, Result, RunId, RunInfo, SegmentInfo, Snapshot,
     SummaryRow, WriterStats,
 };
 
@@ -17,11 +17,11 @@ pub trait SnapshotSource: Send + Sync {
     fn segments(&self) -> &[SegmentInfo];
     /// Rows still in journals.
     fn live(&self) -> &[LiveRows];
-    /// One row per run, metrics name and metric, from stored statistics.
+    /// One row per run, metrics name and metric that fit, from stored statistics.
     ///
     /// # Errors
     /// What the engine met while merging them.
-    fn summary(&self) -> Result<Vec<SummaryRow>>;
+    fn summary_where(&self, fits: &dyn Fn(RunId, &str, &str) -> bool) -> Result<Vec<SummaryRow>>;
     /// All artifacts.
     ///
     /// # Errors
@@ -71,8 +71,8 @@ impl SnapshotSource for Snapshot {
         self.live()
     }
 
-    fn summary(&self) -> Result<Vec<SummaryRow>> {
-        self.summary()
+    fn summary_where(&self, fits: &dyn Fn(RunId, &str, &str) -> bool) -> Result<Vec<SummaryRow>> {
+        self.summary_where(fits)
     }
 
     fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {
@@ -144,8 +144,9 @@ impl SnapshotSource for SnapshotData {
         &self.live
     }
 
-    fn summary(&self) -> Result<Vec<SummaryRow>> {
-        Ok(self.summary.clone())
+    fn summary_where(&self, fits: &dyn Fn(RunId, &str, &str) -> bool) -> Result<Vec<SummaryRow>> {
+        let rows = self.summary.iter().filter(|row| fits(row.run_id, &row.metrics_name, &row.stats.metric));
+        Ok(rows.cloned().collect())
     }
 
     fn artifacts(&self) -> Result<Vec<ArtifactInfo>> {

@@ -25,6 +25,7 @@ use crate::metrics::rules::ScansServe;
 use crate::parameters::{self, Parameter};
 use crate::policy;
 use crate::result::{QueryResult, batch_bytes};
+use crate::rolling::RollingWindows;
 use crate::runtime::{cores, initialise_process, runtime};
 use crate::source::SnapshotSource;
 use crate::sql_catalog::{CATALOG, SCHEMA, StoreCatalog, StoreTables};
@@ -320,6 +321,7 @@ impl Query {
             .with_runtime_env(environment)
             .with_default_features()
             .with_query_planner(Arc::new(unnested::Planner))
+            .with_optimizer_rule(Arc::new(RollingWindows))
             .with_physical_optimizer_rule(Arc::new(ScansServe))
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .build();

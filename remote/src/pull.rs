@@ -1,6 +1,7 @@
 //! Pull: what the remote holds comes into the store. Segments and objects first, then the log that names them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use futures::StreamExt;
 use futures::future::try_join_all;
@@ -118,6 +119,10 @@ impl Pulled<'_> {
             return Ok(false);
         }
         let root = Root::new(self.layout.root());
+        if own.is_empty() && !transfers.is_dry {
+            // Until its log is there, nobody takes the files for those of a writer that has lost it.
+            tokio::task::block_in_place(|| self.mark(&root))?;
+        }
         self.pull_segments(transfers, &root, &facts).await?;
         try_join_all(objects.iter().map(async |object| {
             let key = Key::object(object.blake3);
@@ -145,11 +150,7 @@ impl Pulled<'_> {
     /// log, and for as long as it holds, nobody here takes the writer for dead.
     fn take_over(&self, root: &Root, log: &[u8], is_ended: bool) -> Result<()> {
         let path = self.layout.events(self.run, self.writer);
-        let relative = |path: &std::path::Path| {
-            path.strip_prefix(self.layout.root()).unwrap_or(path).to_string_lossy().into_owned()
-        };
-        let mark = relative(&self.layout.pulled(self.run, self.writer));
-        let known = root.open(&relative(&path))?;
+        let known = root.open(&self.relative(&path))?;
         if let Some(known) = &known
             && rustix::fs::flock(known, FlockOperation::NonBlockingLockExclusive).is_err()
         {
@@ -157,12 +158,22 @@ impl Pulled<'_> {
             return Err(Error::io("replace the event log", path)(held));
         }
         if !is_ended {
-            root.write(&mark, b"{\"format\":1}\n", true)?;
+            self.mark(root)?;
         }
-        root.write(&relative(&path), log, true)?;
+        root.write(&self.relative(&path), log, true)?;
         if is_ended {
-            root.remove(&mark)?;
+            root.remove(&self.relative(&self.layout.pulled(self.run, self.writer)))?;
         }
         Ok(())
+    }
+
+    /// Says that the writer's files were pulled, and that its journals, if there are any, are elsewhere.
+    fn mark(&self, root: &Root) -> Result<()> {
+        let mark = self.relative(&self.layout.pulled(self.run, self.writer));
+        root.write(&mark, b"{\"format\":1}\n", true).map(drop)
+    }
+
+    fn relative(&self, path: &Path) -> String {
+        path.strip_prefix(self.layout.root()).unwrap_or(path).to_string_lossy().into_owned()
     }
 }

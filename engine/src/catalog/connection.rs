@@ -33,7 +33,9 @@ const STATEMENTS_MAX: usize = 96;
 const WAL_BYTES_KEPT: u32 = 16 << 20;
 
 /// Length of a write-ahead log that is left alone at the end of a process.
-const WAL_BYTES_LEFT: u64 = 256 << 10;
+pub(crate) const WAL_BYTES_LEFT: u64 = 256 << 10;
+/// Size of the write-ahead log above which a commit empties it: a few dozen runs.
+pub(crate) const WAL_BYTES_MAX: u64 = 1 << 20;
 
 /// Pages in the write-ahead log at which it is copied into the database: 16 MB.
 const WAL_PAGES: u32 = 4_096;
@@ -188,11 +190,11 @@ impl Catalog {
         self.with(read).map_err(failed("read", self.place.path()))
     }
 
-    /// Copies the write-ahead log into the database and empties it, when it is long and nobody else is using it; else it stays for the
+    /// Copies the write-ahead log into the database and empties it, when it has so many bytes and nobody else is using it; else it stays for the
     /// next one who closes the catalog. Nothing depends on it but the room on the disk.
-    pub(crate) fn shorten_log(&self) {
+    pub(crate) fn shorten_log(&self, bytes_left: u64) {
         let Place::File { path } = &self.place else { return };
-        if is_inherited() || std::fs::metadata(beside(path, "-wal")).map_or(0, |wal| wal.len()) < WAL_BYTES_LEFT {
+        if is_inherited() || std::fs::metadata(beside(path, "-wal")).map_or(0, |wal| wal.len()) < bytes_left {
             return;
         }
         self.with(|connection| {

@@ -35,7 +35,7 @@ mod tests;
 
 pub(crate) use compare::{CatalogFault, fault_of, files_of};
 pub use connection::Catalog;
-pub(crate) use connection::{belongs_to_another as is_foreign, is_older};
+pub(crate) use connection::{WAL_BYTES_LEFT, WAL_BYTES_MAX, belongs_to_another as is_foreign, is_older};
 pub use digest::run_state;
 pub use reader::{CatalogSnapshot, MetricsCommitInfo};
 pub(crate) use reader::{Committed, ReplacedSegment};

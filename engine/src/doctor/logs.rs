@@ -1,7 +1,7 @@
 //! Event logs: what they say, and what is wrong with them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{DoctorReport, Finding, FindingKind, Severity, fault_of, is_missing, is_newer, rebuild};
 use crate::error::Result;
@@ -48,7 +48,8 @@ impl WriterView {
     }
 }
 
-/// The writers of a run: those with an event log, and those whose journals or segments are there; sorted.
+/// The writers of a run: those with an event log, and those whose journals or segments are there; sorted. Not those that a pull
+/// brings just now, or was cut short over: it puts their event log there last, and the next pull goes on.
 pub(super) fn writers_in(layout: &Layout, run: RunId) -> Result<Vec<WriterId>> {
     let mut writers: BTreeSet<WriterId> = writers_of(layout, run)?.into_iter().collect();
     let folder = layout.run(run);
@@ -60,7 +61,9 @@ pub(super) fn writers_in(layout: &Layout, run: RunId) -> Result<Vec<WriterId>> {
         let files = list_if_there(layout.storage(), &folder.join(&entry.name))?;
         writers.extend(files.iter().filter_map(|file| SegmentFile::parse(&file.name)).map(|file| file.writer));
     }
-    Ok(writers.into_iter().collect())
+    let exists = |path: &Path| layout.storage().exists(path);
+    let is_on_its_way = |writer: WriterId| exists(&layout.pulled(run, writer)) && !exists(&layout.events(run, writer));
+    Ok(writers.into_iter().filter(|writer| !is_on_its_way(*writer)).collect())
 }
 
 /// Whether a writer of the run gave it this display name.

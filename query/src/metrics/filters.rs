@@ -11,7 +11,7 @@ use super::facts::{CONSTANT_COLUMNS, METRIC};
 /// - Inexact: it leaves out segments, metrics and pages; the rows are still filtered one by one.
 /// - Unsupported: its value differs from call to call, or is not known before the query runs.
 pub(crate) fn classify(filter: &Expr) -> TableProviderFilterPushDown {
-    if filter.is_volatile() || depends_on_query(filter) {
+    if !is_known_before(filter) {
         return TableProviderFilterPushDown::Unsupported;
     }
     let is_known = |column: &str| column == METRIC || CONSTANT_COLUMNS.contains(&column);
@@ -20,6 +20,11 @@ pub(crate) fn classify(filter: &Expr) -> TableProviderFilterPushDown {
     } else {
         TableProviderFilterPushDown::Inexact
     }
+}
+
+/// Whether a filter says the same of a row whenever it is asked, and can be asked before the query runs.
+pub(crate) fn is_known_before(filter: &Expr) -> bool {
+    !filter.is_volatile() && !depends_on_query(filter)
 }
 
 /// Whether a filter holds something only the rest of the query can tell.

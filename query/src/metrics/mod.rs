@@ -22,7 +22,7 @@
 mod counted;
 mod exec;
 pub(crate) mod facts;
-mod filters;
+pub(crate) mod filters;
 mod order;
 mod packs;
 mod parts;

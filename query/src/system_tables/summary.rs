@@ -13,19 +13,37 @@
 //!
 //! Ordered by run, metrics name, metric.
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::Field;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use stepwell_engine::RunId;
 use stepwell_engine::events::MetricStats;
 
-use super::RowsError;
 use super::columns::*;
+use crate::metrics::filters::is_known_before;
+use crate::rows_table::RowsTable;
 use crate::source::SnapshotSource;
 
-pub(super) fn fields() -> Vec<Field> {
+const RUN: &str = "run_id";
+const METRICS_NAME: &str = "metrics_name";
+const METRIC: &str = "metric";
+
+fn fields() -> Vec<Field> {
     vec![
-        key_field("run_id"),
-        key_field("metrics_name"),
-        key_field("metric"),
+        key_field(RUN),
+        key_field(METRICS_NAME),
+        key_field(METRIC),
         int_field("count"),
         int_field("non_finite"),
         nullable(float_field("min")),
@@ -40,8 +58,113 @@ pub(super) fn fields() -> Vec<Field> {
     ]
 }
 
-pub(super) fn rows(snapshot: &dyn SnapshotSource) -> Result<Vec<ArrayRef>, RowsError> {
-    let all = snapshot.summary()?;
+/// The table: rows are made for the runs and metrics that its filters let through, and not for the others.
+pub(super) struct SummaryTable {
+    schema: SchemaRef,
+    snapshot: Arc<dyn SnapshotSource>,
+}
+
+impl SummaryTable {
+    pub(super) fn new(snapshot: Arc<dyn SnapshotSource>) -> Self {
+        Self { schema: Arc::new(Schema::new(fields())), snapshot }
+    }
+}
+
+impl fmt::Debug for SummaryTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SummaryTable").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SummaryTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let of = |filter: &&Expr| match key_of(filter) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut picks = Vec::new();
+        for filter in filters {
+            let Some(key) = key_of(filter) else { continue };
+            let schema = Arc::new(Schema::new(vec![key_field(key)]));
+            let predicate = session.create_physical_expr(filter.clone(), &DFSchema::try_from(Arc::clone(&schema))?)?;
+            picks.push(Pick { key, schema, predicate });
+        }
+        let snapshot = Arc::clone(&self.snapshot);
+        let table = RowsTable::new(fields(), move || rows(snapshot.as_ref(), &picks));
+        table.scan(session, projection, &[], limit).await
+    }
+}
+
+/// The one key that a filter is about; `None` where it is about more, or known only while the query runs.
+fn key_of(filter: &Expr) -> Option<&'static str> {
+    let columns = filter.column_refs();
+    let key = [RUN, METRICS_NAME, METRIC].into_iter().find(|key| columns.iter().all(|column| column.name == *key));
+    key.filter(|_| !columns.is_empty() && is_known_before(filter))
+}
+
+/// A filter on one of the keys.
+#[derive(Debug)]
+struct Pick {
+    key: &'static str,
+    schema: SchemaRef,
+    predicate: Arc<dyn PhysicalExpr>,
+}
+
+impl Pick {
+    /// Which of the values it lets through.
+    fn fits(&self, values: impl Iterator<Item = impl AsRef<str>>) -> Result<BooleanArray> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), vec![keys(values)?])?;
+        Ok(self.predicate.evaluate(&batch)?.into_array(batch.num_rows())?.as_boolean().clone())
+    }
+
+    /// What has not been asked for yet is asked, and kept. A filter that fails is left to the one above the scan, which tells why.
+    fn fits_one(&self, known: &RefCell<HashMap<String, bool>>, value: &str) -> bool {
+        if let Some(fits) = known.borrow().get(value) {
+            return *fits;
+        }
+        let fits = self.fits([value].into_iter()).map_or(true, |fits| fits.is_valid(0) && fits.value(0));
+        known.borrow_mut().insert(value.to_owned(), fits);
+        fits
+    }
+}
+
+fn rows(snapshot: &dyn SnapshotSource, picks: &[Pick]) -> Result<Vec<ArrayRef>> {
+    let mut runs: Option<HashMap<RunId, bool>> = None;
+    for pick in picks.iter().filter(|pick| pick.key == RUN) {
+        let ids = snapshot.runs().iter().map(|run| run.run_id);
+        let fits = pick.fits(ids.clone().map(|id| id.to_string()))?;
+        let runs = runs.get_or_insert_default();
+        for (id, fits) in ids.zip(fits.iter()) {
+            *runs.entry(id).or_insert(true) &= fits == Some(true);
+        }
+    }
+    let of_names: Vec<_> = picks.iter().filter(|pick| pick.key != RUN).map(|pick| (pick, RefCell::default())).collect();
+    let fits = |run: RunId, metrics_name: &str, metric: &str| {
+        let is_picked = |(pick, known): &(&Pick, RefCell<_>)| {
+            pick.fits_one(known, if pick.key == METRIC { metric } else { metrics_name })
+        };
+        runs.as_ref().is_none_or(|runs| runs.get(&run) == Some(&true)) && of_names.iter().all(is_picked)
+    };
+    let all = snapshot.summary_where(&fits).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let stats = || all.iter().map(|row| &row.stats);
     Ok(vec![
         keys(all.iter().map(|row| row.run_id.to_string()))?,

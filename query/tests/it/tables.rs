@@ -91,6 +91,47 @@ fn summary_needs_no_file() {
     );
 }
 
+/// Filters on the keys leave rows out before they are made; a volatile one beside them is asked of the rows alone.
+#[test]
+fn summary_answers_filters_as_its_rows_do() {
+    let mut fixture = Fixture::new();
+    let runs = ["a", "b", "c"].map(|name| fixture.run("p", name, None, &[]));
+    for run in runs {
+        for (metrics_name, metric) in [("train", "loss"), ("train", "accuracy"), ("eval", "loss"), ("eval", "größe")]
+        {
+            fixture.log(run, metrics_name, metric, &[1.0, 2.0]);
+        }
+    }
+    let session = fixture.session(Placement::Split);
+    let run = runs[1].to_string();
+    for (filter, rows) in [
+        ("true".to_owned(), 12),
+        ("metric = 'loss'".to_owned(), 6),
+        ("metric <> 'loss' AND metrics_name = 'eval'".to_owned(), 3),
+        ("metric IN ('größe', 'none') OR metrics_name = 'train'".to_owned(), 9),
+        ("metric NOT IN ('loss', NULL)".to_owned(), 0),
+        ("upper(metric) LIKE 'A%'".to_owned(), 3),
+        (format!("run_id = '{run}'"), 4),
+        (format!("run_id = '{run}' AND metric = 'loss' AND count = 2"), 2),
+        (format!("run_id > '{run}' AND metric = 'loss'"), 2),
+        (format!("run_id <> '{run}' OR metric = 'accuracy'"), 9),
+        ("run_id IN (SELECT run_id FROM runs WHERE stage = 'a')".to_owned(), 4),
+        ("run_id IS NULL".to_owned(), 0),
+        ("metric = metrics_name".to_owned(), 0),
+    ] {
+        let sql = |filter: &str| {
+            format!("SELECT run_id, metrics_name, metric, count FROM summary s WHERE {filter} ORDER BY 1, 2, 3")
+        };
+        let found = ask(&session, &sql(&filter));
+        assert_eq!(found.len(), rows, "{filter}");
+        if !filter.contains("SELECT") {
+            assert_eq!(found, ask(&session, &sql(&format!("CASE WHEN random() < 2 THEN {filter} END"))), "{filter}");
+        }
+    }
+    let error = session.sql("SELECT count FROM summary WHERE CAST(metric AS INT) = 1").expect_err("no number");
+    assert!(error.to_string().contains("Cannot cast"), "{error}");
+}
+
 #[test]
 fn lineage_knows_its_artifacts() {
     let fixture = fixture();

@@ -3,6 +3,7 @@
 mod cloud;
 mod folder;
 mod http;
+mod sftp;
 
 use std::sync::Arc;
 
@@ -63,10 +64,6 @@ pub(crate) async fn open(entry: &RemoteEntry, credentials: &Credentials) -> Resu
         Kind::Folder(path) => Arc::new(folder::Folder::new(path.clone())),
         Kind::Cloud => Arc::new(cloud::Cloud::open(&location, entry, credentials)?),
         Kind::Http => Arc::new(http::Http::open(&location, credentials)?),
-        Kind::Sftp => {
-            let fault =
-                "SFTP is not built into this Stepwell; mount the folder with sshfs and give its path".to_owned();
-            return Err(crate::error::Error::InvalidUrl { url: entry.url.clone(), fault });
-        }
+        Kind::Sftp => Arc::new(sftp::Sftp::open(&location, credentials).await?),
     })
 }

@@ -3,7 +3,9 @@
 mod folder;
 mod hostile;
 mod http;
+mod kill;
 mod s3;
+mod sftp;
 mod web;
 
 use std::collections::BTreeMap;
@@ -88,6 +90,14 @@ fn files(store: &Store) -> BTreeMap<String, Vec<u8>> {
         collect(&root, &root.join(folder), &mut found);
     }
     found
+}
+
+/// Every file below a folder.
+fn find_all(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("list") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() { find_all(&path, found) } else { found.push(path) }
+    }
 }
 
 fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {

@@ -7,6 +7,7 @@ mod downsample;
 mod ema;
 mod extremes;
 mod robust;
+mod rolling;
 mod unnest;
 
 use stepwell_engine::{RunId, WriterId};
